@@ -1,0 +1,48 @@
+"""Fixtures: servers that stop with their test, people, and homes for clients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.home import Home
+from support.person import Person
+from support.server import Doorward
+
+
+@pytest.fixture
+def serve(tmp_path: Path):
+    """Starts servers; each ends with the test, and shows its log if the test failed."""
+    started: list[Doorward] = []
+
+    def start(*flags: str, **options) -> Doorward:
+        started.append(Doorward(tmp_path / "server", *flags, **options))
+        return started[-1]
+
+    yield start
+    codes = []
+    for server in started:
+        killed = server.process.poll() is not None
+        codes.append((killed, server.stop()))
+        print(server.log()[-4000:])
+    assert all(killed or code == 0 for killed, code in codes), "SIGTERM did not end the server with rc 0"
+
+
+@pytest.fixture
+def doorward(serve) -> Doorward:
+    """A server where a person has to approve."""
+    return serve()
+
+
+@pytest.fixture
+def person(doorward: Doorward) -> Person:
+    return Person(doorward.people[0])
+
+
+@pytest.fixture
+def home(tmp_path: Path, doorward: Doorward) -> Home:
+    """A home whose profile names an account and a role that the person has."""
+    home = Home(tmp_path / "home", doorward)
+    home.configure(*doorward.api.first_role(doorward.api.sign_in(Person(doorward.people[0])).access))
+    return home

@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""Installs the real clients that the end-to-end suite drives, each only if it is missing.
+
+Everything lands under target/e2e/ of this repository:
+
+    venv/              pytest, boto3 and the Python side of Playwright, as requirements.txt pins them
+    awscli/<suite>/    the AWS CLI v2 of one Debian suite, unpacked beside its own Python and C library;
+                       awscli/<suite>/aws runs it, without root and without a chroot
+    js/                the JavaScript SDK, as js/package.json pins it
+
+Chromium is the one thing taken from the host, because Playwright's own download is not a package.
+
+A second run looks at the stamps and the executables, and is done in well under a second. `--upgrade`
+fetches the command lines afresh: `sid` moves, and that is why it is tested.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TARGET = ROOT / "target" / "e2e"
+
+# The oldest Debian release whose CLI has PKCE, and whatever is newest (which also judges start URLs).
+AWS_CLI_SUITES = ("trixie", "sid")
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+class Failed(Exception):
+    """A step that cannot go on; the message says what to do about it."""
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--upgrade", action="store_true", help="fetch the AWS CLIs again, at today's versions")
+    options = arguments.parse_args()
+
+    TARGET.mkdir(parents=True, exist_ok=True)
+    steps = [("host packages", host_packages), ("python", python_environment), ("javascript", javascript_modules)]
+    steps += [(f"aws cli of {suite}", lambda suite=suite: aws_cli(suite, options.upgrade)) for suite in AWS_CLI_SUITES]
+    for name, step in steps:
+        started = time.monotonic()
+        try:
+            outcome = step()
+        except Failed as failure:
+            print(f"install: {name}: {failure}", file=sys.stderr)
+            return 1
+        print(f"install: {name}: {outcome} ({time.monotonic() - started:.1f} s)")
+    return 0
+
+
+def run(command: list[str], **options) -> str:
+    """Runs a command quietly, and shows what it said only when it failed."""
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    if done.returncode != 0:
+        raise Failed(f"`{' '.join(map(str, command))}` ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+# --- Host packages -----------------------------------------------------------------------------
+
+
+def host_packages() -> str:
+    wanted = {
+        "chromium": shutil.which("chromium"),
+        "debian-archive-keyring": KEYRING.exists(),
+        "nodejs": shutil.which("node"),
+        "npm": shutil.which("npm"),
+    }
+    missing = [package for package, there in wanted.items() if not there]
+    if not missing:
+        return "present"
+    if not shutil.which("apt-get"):
+        raise Failed(f"missing {', '.join(missing)}, and there is no apt-get: install them by hand")
+    if os.geteuid() != 0:
+        raise Failed(f"missing {', '.join(missing)}: run `sudo apt-get install {' '.join(missing)}`")
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    run(["apt-get", "-q", "update"], env=quiet)
+    run(["apt-get", "-q", "install", "-y", "--no-install-recommends", *missing], env=quiet)
+    return f"installed {', '.join(missing)}"
+
+
+# --- Python and JavaScript ---------------------------------------------------------------------
+
+
+def python_environment() -> str:
+    venv, requirements = TARGET / "venv", HERE / "requirements.txt"
+    stamp, wanted = venv / ".installed", f"{sys.version}\n{venv}\n{digest(requirements)}"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return "present"
+    shutil.rmtree(venv, ignore_errors=True)
+    run([sys.executable, "-m", "venv", str(venv)])
+    run([str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(requirements)])
+    stamp.write_text(wanted)
+    return "installed"
+
+
+def javascript_modules() -> str:
+    folder, package = TARGET / "js", HERE / "js" / "package.json"
+    stamp, wanted = folder / ".installed", digest(package)
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return "present"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(package, folder / "package.json")
+    run(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder)
+    stamp.write_text(wanted)
+    return "installed"
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# --- AWS CLI -----------------------------------------------------------------------------------
+
+
+def aws_cli(suite: str, upgrade: bool) -> str:
+    """Unpacks `awscli` of a Debian suite, and everything it depends on, into a folder of its own.
+
+    apt resolves against an empty package status, so the closure holds the suite's own Python and C library, and
+    checks signatures and hashes as ever. Nothing is configured: the dynamic loader of that folder starts the
+    Python of that folder, and no maintainer script is needed for that.
+    """
+    link = TARGET / "awscli" / suite
+    if (link / "aws").is_file() and not upgrade:
+        return f"present, {(link / 'version').read_text().strip()}"
+
+    work = TARGET / "awscli" / f".{suite}.apt"
+    shutil.rmtree(work, ignore_errors=True)
+    apt = private_apt(work, suite)
+    run(["apt-get", *apt, "-q", "update"])
+    version = candidate(apt, "awscli")
+    folder = TARGET / "awscli" / f"{suite}-{version.replace(':', '_')}"
+    if not (folder / "aws").is_file():
+        run(["apt-get", *apt, "-q", "-y", "--no-install-recommends", "--download-only", "install", "awscli"])
+        shutil.rmtree(folder, ignore_errors=True)
+        unpack(sorted((work / "archives").glob("*.deb")), folder / "root")
+        (folder / "version").write_text(version + "\n")
+        launcher(folder)
+    shutil.rmtree(work)
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder.name)
+    return f"installed, {version}"
+
+
+def private_apt(work: Path, suite: str) -> list[str]:
+    """Options that give apt its own sources, lists and status, and leave the host's alone."""
+    for folder in ("lists/partial", "archives/partial"):
+        (work / folder).mkdir(parents=True)
+    (work / "status").touch()
+    (work / "sources.list").write_text(f"deb [signed-by={KEYRING}] {debian_mirror()} {suite} main\n")
+    settings = {
+        "Dir::State::Lists": work / "lists",
+        "Dir::State::status": work / "status",
+        "Dir::Cache": work,
+        "Dir::Cache::archives": work / "archives",
+        "Dir::Etc::sourcelist": work / "sources.list",
+        "Dir::Etc::sourceparts": "-",
+        "Dir::Etc::preferences": "-",
+        "Dir::Etc::preferencesparts": "-",
+        "Acquire::Languages": "none",
+        "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
+        "APT::Sandbox::User": "",
+    }
+    return [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
+
+
+def debian_mirror() -> str:
+    """The mirror that this host's own apt uses, so that a proxy or a local mirror is honoured."""
+    if not shutil.which("apt-get"):
+        raise Failed("the AWS CLIs are unpacked from Debian packages, and there is no apt-get here")
+    listing = run(["apt-get", "indextargets", "--format", "$(REPO_URI)|$(ORIGIN)|$(RELEASE)|$(COMPONENT)", "Identifier: Packages"])
+    targets = [line.split("|") for line in listing.splitlines() if line.count("|") == 3]
+    for uri, origin, release, component in targets:
+        # A machine that has never run `apt-get update` knows no origin; its sources still name the mirror.
+        known = origin == "Debian" or not origin or origin.startswith("$")
+        plain = "-" not in release and "/" not in release and "security" not in uri
+        if known and plain and component == "main":
+            return uri
+    raise Failed("apt's own sources name no Debian mirror")
+
+
+def candidate(apt: list[str], package: str) -> str:
+    for line in run(["apt-cache", *apt, "policy", package]).splitlines():
+        field, _, value = line.strip().partition(": ")
+        if field == "Candidate" and value != "(none)":
+            return value
+    raise Failed(f"the suite has no package {package}")
+
+
+def unpack(packages: list[Path], root: Path) -> None:
+    # Every suite of interest has a merged /usr: the links come first, and the packages unpack through them.
+    for name in ("bin", "lib", "lib64", "sbin"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+    unwanted = [f"--exclude=./usr/share/{part}" for part in ("doc", "info", "locale", "man", "zoneinfo")]
+    unwanted += ["--exclude=./usr/lib/python3/dist-packages/awscli/examples/*"]
+    for package in packages:
+        archive = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE)
+        run(["tar", "-x", "-C", str(root), "--no-same-owner", "--keep-directory-symlink", *unwanted], stdin=archive.stdout)
+        if archive.wait() != 0:
+            raise Failed(f"{package.name} cannot be read")
+
+
+def launcher(folder: Path) -> None:
+    usr = folder / "root" / "usr"
+    python = next((path for path in sorted((usr / "bin").glob("python3.*")) if path.name[8:].isdigit()), None)
+    loader = next(usr.glob("lib*/ld-linux-*.so.*"), None)
+    multiarch = next(usr.glob("lib/*/libc.so.6"), None)
+    if not (python and loader and multiarch):
+        raise Failed(f"{folder.name} holds no Python, or no C library")
+    start = [str(loader), "--library-path", str(multiarch.parent), "--argv0", str(python), str(python)]
+    surroundings = {
+        "PYTHONHOME": str(usr),
+        "PYTHONPATH": str(usr / "lib" / "python3" / "dist-packages"),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+    # Compiled once here: it is the difference between half a second and two for every single command.
+    environment = {**os.environ, **surroundings}
+    del environment["PYTHONDONTWRITEBYTECODE"]
+    libraries = [str(path) for path in sorted((usr / "lib").glob("python3*")) if path.is_dir()]
+    run([*start, "-m", "compileall", "-q", "-x", "/(test|lib2to3|idlelib|tkinter)/", *libraries], env=environment)
+
+    # The script finds its folder by itself, so that a moved or copied checkout keeps working.
+    exports = " ".join(f'{name}="{value}"' for name, value in surroundings.items())
+    command = " ".join(f'"{part}"' for part in (*start, str(usr / "bin" / "aws")))
+    script = folder / "aws.new"
+    lines = ["#!/bin/sh", 'here=$(dirname "$(readlink -f "$0")")', f"export {exports}", f'exec {command} "$@"', ""]
+    script.write_text("\n".join(lines).replace(str(folder), "$here"))
+    script.chmod(0o755)
+    run([str(script), "--version"])
+    script.rename(folder / "aws")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

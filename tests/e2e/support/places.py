@@ -1,0 +1,41 @@
+"""Where things are. A missing tool fails the test that wants it, with the command that brings it; it never skips one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+TARGET = ROOT / "target" / "e2e"
+INSTALL = "python3 tests/e2e/install.py"
+
+
+def doorward_binary() -> Path:
+    path = Path(os.environ.get("DOORWARD_BIN") or ROOT / "target" / "debug" / "doorward")
+    if not path.is_file():
+        pytest.fail(f"{path} is missing: run `cargo build`, or set DOORWARD_BIN", pytrace=False)
+    return path
+
+
+def aws_cli(suite: str) -> Path:
+    return needed(TARGET / "awscli" / suite / "aws")
+
+
+def javascript_modules() -> Path:
+    return needed(TARGET / "js" / "node_modules" / "@aws-sdk" / "client-sts").parents[1]
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    if not found:
+        pytest.fail(f"{name} is missing: run `{INSTALL}`", pytrace=False)
+    return found
+
+
+def needed(path: Path) -> Path:
+    if not path.exists():
+        pytest.fail(f"{path} is missing: run `{INSTALL}`", pytrace=False)
+    return path
