@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -75,6 +76,7 @@ def host_packages() -> str:
         "debian-archive-keyring": KEYRING.exists(),
         "nodejs": shutil.which("node"),
         "npm": shutil.which("npm"),
+        "python3-venv": importlib.util.find_spec("ensurepip"),
     }
     missing = [package for package, there in wanted.items() if not there]
     if not missing:
@@ -179,13 +181,12 @@ def debian_mirror() -> str:
     """The mirror that this host's own apt uses, so that a proxy or a local mirror is honoured."""
     if not shutil.which("apt-get"):
         raise Failed("the AWS CLIs are unpacked from Debian packages, and there is no apt-get here")
-    listing = run(["apt-get", "indextargets", "--format", "$(REPO_URI)|$(ORIGIN)|$(RELEASE)|$(COMPONENT)", "Identifier: Packages"])
-    targets = [line.split("|") for line in listing.splitlines() if line.count("|") == 3]
-    for uri, origin, release, component in targets:
-        # A machine that has never run `apt-get update` knows no origin; its sources still name the mirror.
-        known = origin == "Debian" or not origin or origin.startswith("$")
-        plain = "-" not in release and "/" not in release and "security" not in uri
-        if known and plain and component == "main":
+    host = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    releases = {host.get("VERSION_CODENAME", "").strip('"'), "stable", "testing", "unstable", "sid"} - {""}
+    for line in run(["apt-get", "--print-uris", "update"]).splitlines():
+        # 'MIRROR/dists/RELEASE/InRelease' name size: what apt would fetch, known without having fetched anything.
+        uri, found, rest = line.partition("' ")[0].lstrip("'").partition("/dists/")
+        if found and rest.split("/")[0] in releases and "security" not in uri:
             return uri
     raise Failed("apt's own sources name no Debian mirror")
 

@@ -148,7 +148,7 @@ def test_t70_configure_sso_against_a_plain_http_start_url(aws: AwsCli, home: Hom
         r"https?://[^\s\x1b]+[?&]user_code=[A-Z-]+": lambda: person.approve_device(dialogue.after),
         r"accounts available to you": lambda: dialogue.send("\r"),
         r"roles available to you": lambda: dialogue.send("\r"),
-        r"(?i)default client region": lambda: dialogue.send("\r"),
+        r"(?i)default client region": lambda: dialogue.send(doorward.region + "\r"),
         r"(?i)default output format": lambda: dialogue.send("\r"),
         r"(?i)profile name \[": lambda: dialogue.send("mine\r"),
         pexpect.EOF: None,

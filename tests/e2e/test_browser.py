@@ -141,7 +141,10 @@ def test_device_flow_from_the_complete_address(watch: Watch, doorward: Doorward,
     assert doorward.api.accounts(asking.tokens().access).status == 200
 
 
-@pytest.mark.parametrize("typed", [str.lower, lambda code: code.replace("-", ""), lambda code: f"  {code} "])
+TYPED = {"lower case": str.lower, "no dash": lambda code: code.replace("-", ""), "spaces": lambda code: f"  {code} "}
+
+
+@pytest.mark.parametrize("typed", TYPED.values(), ids=TYPED.keys())
 def test_t30_code_is_accepted_as_people_type_it(watch: Watch, doorward: Doorward, login: Login, typed):
     asking = Tool(doorward)
     page = watch.open()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ def size(folder: Path) -> dict[str, int]:
     return {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
 
 
-def register(host: str, calls: int, outcomes: list[int]) -> None:
+def register(host: str, calls: int) -> int:
     """Registers over one kept connection, some requests ahead of their answers: a plain client would be the bottleneck."""
     body = json.dumps({"clientName": "e2e", "clientType": "public", "scopes": ["sso:account:access"]}).encode()
     head = f"POST /client/register HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -34,9 +34,9 @@ def register(host: str, calls: int, outcomes: list[int]) -> None:
                     if line[:15].lower() == b"content-length:":
                         length = int(line[15:])
                 answer = reader.read(length)
-                assert b'"clientSecret":"' in answer, answer
+                assert b'"clientSecret"' in answer, answer
                 answered += 1
-    outcomes.append(answered)
+    return answered
 
 
 def test_100_000_registrations_leave_the_data_directory_as_it_was(serve, tmp_path: Path):
@@ -46,12 +46,9 @@ def test_100_000_registrations_leave_the_data_directory_as_it_was(serve, tmp_pat
     before = size(data)
     assert before, "the data directory is empty"
 
-    host, outcomes = urlsplit(server.oidc_endpoint).netloc, []
-    threads = [threading.Thread(target=register, args=(host, CALLS // CONNECTIONS, outcomes)) for _ in range(CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    host = urlsplit(server.oidc_endpoint).netloc
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        answered = list(pool.map(register, [host] * CONNECTIONS, [CALLS // CONNECTIONS] * CONNECTIONS))
 
-    assert sum(outcomes) == CALLS
+    assert sum(answered) == CALLS
     assert size(data) == before
