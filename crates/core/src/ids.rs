@@ -1,0 +1,202 @@
+//! Names of things, each a type of its own so that two are never swapped.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Declares a 128-bit identifier drawn at random by the server.
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// The identifier with these bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The bytes, for storage and sealing.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        /// 32 lower-case hexadecimal digits.
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadName;
+
+            fn from_str(text: &str) -> Result<Self, BadName> {
+                let bad = || BadName { what: stringify!($name), rule: "32 hexadecimal digits" };
+                if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+                    return Err(bad());
+                }
+                let mut bytes = [0; 16];
+                for (at, byte) in bytes.iter_mut().enumerate() {
+                    *byte = u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).map_err(|_| bad())?;
+                }
+                Ok(Self(bytes))
+            }
+        }
+    };
+}
+
+random_id! {
+    /// A registered client. What travels as `clientId` is the sealed registration; this is its name inside.
+    ClientId
+}
+random_id! {
+    /// A session: the head of one chain of refresh tokens, or a person's browser.
+    SessionId
+}
+random_id! {
+    /// A device authorization request (RFC 8628).
+    DeviceRequestId
+}
+random_id! {
+    /// An authorization code (RFC 6749 section 4.1).
+    CodeId
+}
+
+impl From<DeviceRequestId> for SessionId {
+    /// A redeemed device request becomes the session of the same id, so a second redemption collides.
+    fn from(id: DeviceRequestId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<CodeId> for SessionId {
+    /// A redeemed authorization code becomes the session of the same id, so a second redemption collides.
+    fn from(id: CodeId) -> Self {
+        Self(id.0)
+    }
+}
+
+/// A name that does not follow its rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} must be {rule}")]
+pub struct BadName {
+    /// Which kind of name.
+    pub what: &'static str,
+    /// The rule, to follow "must be".
+    pub rule: &'static str,
+}
+
+/// Declares a validated string name.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $rule:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            #[doc = concat!("Parses the name: ", $rule, ".")]
+            ///
+            /// # Errors
+            /// [`BadName`] naming the rule.
+            pub fn parse(text: impl Into<String>) -> Result<Self, BadName> {
+                let text = text.into();
+                let valid: fn(&str) -> bool = $valid;
+                if valid(&text) { Ok(Self(text)) } else { Err(BadName { what: stringify!($name), rule: $rule }) }
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+            fn try_from(text: String) -> Result<Self, BadName> {
+                Self::parse(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+    };
+}
+
+/// The characters AWS allows in role, permission-set and session names: `[\w+=,.@-]`.
+fn is_iam_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte)
+}
+
+name! {
+    /// A person's user name, which is also the stable subject (`sub`) of what is issued to them.
+    PersonId,
+    "1 to 128 characters of letters, digits, `_+=,.@-`",
+    |text| (1..=128).contains(&text.len()) && text.bytes().all(is_iam_character)
+}
+name! {
+    /// An AWS account number.
+    AccountId,
+    "12 digits",
+    |text| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+}
+name! {
+    /// A role as people see it in an account: the name of a permission set.
+    RoleName,
+    "1 to 64 characters of letters, digits, `_+=,.@-`",
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(is_iam_character)
+}
+name! {
+    /// A group of people.
+    GroupName,
+    "1 to 128 characters of letters, digits, `_+=,.@-`",
+    |text| (1..=128).contains(&text.len()) && text.bytes().all(is_iam_character)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_from_its_text_and_nothing_else_does() {
+        let id = SessionId::from_bytes(*b"0123456789abcdef");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for bad in ["", "00", "+0112233445566778899aabbccddeeff0", "ZZ112233445566778899aabbccddeeff"] {
+            assert!(bad.parse::<SessionId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_keep_their_rules() {
+        assert!(AccountId::parse("111122223333").is_ok());
+        assert!(AccountId::parse("11112222333").is_err());
+        assert!(AccountId::parse("１11122223333").is_err());
+        assert!(RoleName::parse("Read+Only@x").is_ok());
+        assert!(RoleName::parse("").is_err());
+        assert!(RoleName::parse("a b").is_err());
+        assert!(PersonId::parse("alice@example.com").is_ok());
+        assert!(PersonId::parse("alice\n").is_err());
+    }
+}

@@ -1,0 +1,144 @@
+//! OAuth scopes (RFC 6749 section 3.3).
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::refusal::Refusal;
+
+/// The scope with which a token may list accounts and fetch role credentials.
+pub const ACCOUNT_ACCESS: &str = "sso:account:access";
+
+/// The older spelling of account access, which tools still register (`granted`, for one).
+pub const LEGACY_PORTAL: &str = "sso-portal:*";
+
+/// At most so many scopes in one registration or request.
+const MOST_SCOPES: usize = 64;
+/// At most so many characters in one scope.
+const LONGEST_SCOPE: usize = 128;
+
+/// A set of scopes, in order and without duplicates.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scopes(BTreeSet<String>);
+
+impl Scopes {
+    /// Reads a list whose elements may themselves hold several scopes separated by spaces (some clients do that).
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidScope`] for a scope with characters outside RFC 6749's `scope-token`, a scope over 128
+    /// characters, or more than 64 of them.
+    pub fn parse<'a>(elements: impl IntoIterator<Item = &'a str>) -> Result<Self, Refusal> {
+        let mut scopes = BTreeSet::new();
+        for scope in
+            elements.into_iter().flat_map(|element| element.split(' ')).filter(|scope| !scope.is_empty())
+        {
+            if scope.len() > LONGEST_SCOPE || !scope.bytes().all(is_scope_character) {
+                return Err(Refusal::InvalidScope);
+            }
+            scopes.insert(scope.to_owned());
+            if scopes.len() > MOST_SCOPES {
+                return Err(Refusal::InvalidScope);
+            }
+        }
+        Ok(Self(scopes))
+    }
+
+    /// No scopes at all: a legacy registration, or a request that asks for everything granted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `scope` is among them.
+    #[must_use]
+    pub fn contains(&self, scope: &str) -> bool {
+        self.0.contains(scope)
+    }
+
+    /// The scopes in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// Whether every one of them is in `other`.
+    #[must_use]
+    pub fn is_subset(&self, other: &Self) -> bool {
+        self.0.is_subset(&other.0)
+    }
+
+    /// What a token gets of these granted scopes when `requested` are asked for: the requested ones, or all of
+    /// them when nothing is asked for (CreateToken member `scope`; RFC 6749 sections 3.3 and 6).
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidScope`] when something is requested that was not granted.
+    pub fn narrow(&self, requested: &Self) -> Result<Self, Refusal> {
+        if requested.is_empty() {
+            Ok(self.clone())
+        } else if requested.is_subset(self) {
+            Ok(requested.clone())
+        } else {
+            Err(Refusal::InvalidScope)
+        }
+    }
+
+    /// Whether a token with these scopes may use the portal. A token without any scopes comes from a legacy
+    /// registration, whose only purpose is account access.
+    #[must_use]
+    pub fn allow_account_access(&self) -> bool {
+        self.is_empty() || self.contains(ACCOUNT_ACCESS) || self.contains(LEGACY_PORTAL)
+    }
+}
+
+/// The scopes separated by single spaces.
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, scope) in self.iter().enumerate() {
+            if at > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(scope)?;
+        }
+        Ok(())
+    }
+}
+
+/// `%x21 / %x23-5B / %x5D-7E` of RFC 6749 section 3.3.
+fn is_scope_character(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scopes(text: &str) -> Scopes {
+        Scopes::parse([text]).unwrap()
+    }
+
+    #[test]
+    fn an_element_may_hold_several_scopes() {
+        assert_eq!(Scopes::parse(["b a", "a"]).unwrap(), scopes("a b"));
+        assert_eq!(scopes("sso:account:access  sso-portal:*").to_string(), "sso-portal:* sso:account:access");
+    }
+
+    #[test]
+    fn characters_outside_the_rfc_are_refused() {
+        for bad in ["a\"b", "a\\b", "ä", "a\tb", "\u{7f}"] {
+            assert_eq!(Scopes::parse([bad]), Err(Refusal::InvalidScope), "{bad:?}");
+        }
+        let long = "x".repeat(129);
+        assert_eq!(Scopes::parse([long.as_str()]), Err(Refusal::InvalidScope));
+        let many: Vec<String> = (0..65).map(|n| format!("s{n}")).collect();
+        assert_eq!(Scopes::parse(many.iter().map(String::as_str)), Err(Refusal::InvalidScope));
+    }
+
+    #[test]
+    fn narrowing_never_adds() {
+        let granted = scopes("a b");
+        assert_eq!(granted.narrow(&Scopes::default()), Ok(granted.clone()));
+        assert_eq!(granted.narrow(&scopes("a")), Ok(scopes("a")));
+        assert_eq!(granted.narrow(&scopes("a c")), Err(Refusal::InvalidScope));
+    }
+}

@@ -1,0 +1,106 @@
+//! Sessions: heads of refresh chains, and signed-in browsers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClientId, PersonId, SessionId};
+use crate::scope::Scopes;
+use crate::time::Timestamp;
+
+/// A session. No token is stored: a refresh token is this session's id and a generation under a key of the
+/// server, so the row says which one is current and nothing in it can be used to make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its id: that of the device request or authorization code it came from, or drawn for a browser.
+    pub id: SessionId,
+    /// Whose it is.
+    pub person: PersonId,
+    /// What holds it.
+    pub holder: Holder,
+    /// The scopes the person approved; they never change afterwards.
+    pub scopes: Scopes,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When the person proved who they are.
+    pub authenticated_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Timestamp,
+    /// Which refresh token is current, counted from zero.
+    pub generation: u32,
+    /// When the current generation was issued.
+    pub rotated_at: Timestamp,
+    /// Whether it still holds.
+    pub state: SessionState,
+}
+
+/// Who holds a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Holder {
+    /// The person's own browser.
+    Browser,
+    /// A registered client.
+    Client {
+        /// Which one.
+        id: ClientId,
+        /// Its `clientName`, to be shown to the person.
+        name: String,
+    },
+}
+
+impl Holder {
+    /// The client, unless a browser holds the session.
+    #[must_use]
+    pub const fn client(&self) -> Option<ClientId> {
+        match self {
+            Self::Browser => None,
+            Self::Client { id, .. } => Some(*id),
+        }
+    }
+}
+
+/// Whether a session still holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionState {
+    /// It does.
+    Live,
+    /// It was ended, for good.
+    Ended {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        why: EndReason,
+    },
+}
+
+/// Why a session was ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndReason {
+    /// The tool signed out (portal operation Logout).
+    Logout,
+    /// The person ended it on the portal page, or signed out of their browser.
+    EndedByPerson,
+    /// A refresh token that was used up long ago was presented again.
+    RefreshTokenReplayed,
+    /// Its authorization code was presented again.
+    CodeReplayed,
+}
+
+impl EndReason {
+    /// The name used in audit records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::EndedByPerson => "ended_by_person",
+            Self::RefreshTokenReplayed => "refresh_token_replayed",
+            Self::CodeReplayed => "code_replayed",
+        }
+    }
+}
+
+impl Session {
+    /// Whether it was neither ended nor has expired.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.state == SessionState::Live && now < self.expires_at
+    }
+}

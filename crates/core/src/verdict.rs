@@ -1,0 +1,163 @@
+//! What a decision says: the answer, what to write, and what to record.
+
+use crate::device::{DeviceRequest, DeviceState};
+use crate::directory::DirectoryFile;
+use crate::ids::{DeviceRequestId, PersonId, SessionId};
+use crate::scope::Scopes;
+use crate::session::{EndReason, Session};
+use crate::time::Timestamp;
+
+/// The outcome of a decision. A refusal may write too: a replayed refresh token ends its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict<R> {
+    /// What to answer once the changes are committed.
+    pub reply: R,
+    /// What to write, all or nothing.
+    pub changes: Vec<Change>,
+    /// What to record after the commit.
+    pub event: Option<Event>,
+}
+
+impl<R> Verdict<R> {
+    /// An answer that writes nothing.
+    pub const fn answer(reply: R) -> Self {
+        Self { reply, changes: Vec::new(), event: None }
+    }
+
+    /// An answer with one change and the event that tells of it.
+    pub fn change(reply: R, change: Change, event: Event) -> Self {
+        Self { reply, changes: vec![change], event: Some(event) }
+    }
+}
+
+/// One guarded write. Each names what must still hold; if it does not, the commit is a conflict and nothing of it
+/// is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Adds a device request. Guard: neither its id nor its user code is taken.
+    OpenDeviceRequest(DeviceRequest),
+    /// Moves a device request on.
+    MoveDeviceRequest {
+        /// Which.
+        id: DeviceRequestId,
+        /// Guard: the state it must be in.
+        from: DeviceState,
+        /// The state it will be in.
+        to: DeviceState,
+    },
+    /// Adds a session. Guard: no session has its id, not even an ended one.
+    StartSession(Session),
+    /// Makes another refresh token current. Guard: the session is live and at generation `from`.
+    Rotate {
+        /// Which session.
+        id: SessionId,
+        /// Guard: its generation.
+        from: u32,
+        /// Its next generation.
+        to: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// Ends a session for good. Guard: it exists and is live.
+    EndSession {
+        /// Which.
+        id: SessionId,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        why: EndReason,
+    },
+    /// Replaces the directory. Guard: the stored version is `from`. The new version is one more.
+    ReplaceDirectory {
+        /// Guard: the version read before.
+        from: u64,
+        /// The new content, already checked.
+        file: Box<DirectoryFile>,
+    },
+}
+
+impl Change {
+    /// Whether the change must be on disk before it is answered. A pending device request need not be: losing one
+    /// with the machine's power costs a person one more try, and anybody can make them.
+    #[must_use]
+    pub const fn is_durable(&self) -> bool {
+        !matches!(self, Self::OpenDeviceRequest(_))
+    }
+}
+
+/// Tokens to be made: facts only, the strings are made at the edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// Of which session.
+    pub session: SessionId,
+    /// For whom.
+    pub person: PersonId,
+    /// What the access token may do.
+    pub scopes: Scopes,
+    /// When the access token expires; never after the session.
+    pub access_expires_at: Timestamp,
+    /// `expiresIn`, in seconds.
+    pub expires_in: u32,
+    /// The generation of the refresh token to return; `None` for a legacy client, which gets none.
+    pub refresh_generation: Option<u32>,
+}
+
+/// What happened, for the audit log. Written after the commit, so it never tells of something that did not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A device request was approved.
+    DeviceApproved {
+        /// Which.
+        request: DeviceRequestId,
+        /// By whom.
+        person: PersonId,
+    },
+    /// A device request was denied.
+    DeviceDenied {
+        /// Which.
+        request: DeviceRequestId,
+        /// By whom.
+        person: PersonId,
+    },
+    /// A person signed in with a browser.
+    SignedIn {
+        /// The browser's session.
+        session: SessionId,
+        /// Who.
+        person: PersonId,
+    },
+    /// A session began and its first tokens were issued.
+    SessionStarted {
+        /// Which.
+        session: SessionId,
+        /// Whose.
+        person: PersonId,
+        /// By which grant.
+        grant: &'static str,
+    },
+    /// A refresh token was exchanged for the next.
+    Refreshed {
+        /// Of which session.
+        session: SessionId,
+        /// The generation now current.
+        generation: u32,
+    },
+    /// An authentic refresh token was newer than the store knew: the store had fallen behind and has caught up.
+    StoreWasBehind {
+        /// Of which session.
+        session: SessionId,
+        /// The generation the store had.
+        stored: u32,
+        /// The generation that was presented.
+        presented: u32,
+    },
+    /// A session was ended.
+    SessionEnded {
+        /// Which.
+        session: SessionId,
+        /// Whose.
+        person: PersonId,
+        /// Why.
+        why: EndReason,
+    },
+}
