@@ -261,8 +261,8 @@ def test_portal_shows_credentials_that_work(watch: Watch, doorward: Doorward, lo
     page.goto(doorward.start_url)
     sign_in(page, login)
     expect(page.get_by_role("main")).to_contain_text(account)
-    row = page.locator("details, li, tr, section").filter(has_text=account)
-    row.get_by_role("link", name=re.compile(re.escape(role))).first.click()
+    row = page.locator("details").filter(has_text=account)
+    row.get_by_role("link", name=f"Get credentials for {role} in", exact=False).click()
 
     shown = page.get_by_role("main").inner_text()
     exported = dict(re.findall(r"export (AWS_[A-Z_]+)=\"?'?([^\s\"']+)", shown))
