@@ -34,3 +34,17 @@ pub enum Refusal {
     /// A redirect URI that may not be registered; the text says which and why.
     InvalidRedirectUri(String),
 }
+
+/// Why a request of the portal is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortalRefusal {
+    /// A parameter is missing or malformed; the text names it and the rule.
+    InvalidRequest(String),
+    /// The access token is missing, unknown, expired, of an ended session, or without account access.
+    Unauthorized,
+    /// The token is good, but its person has no such role. Apart from [`PortalRefusal::Unauthorized`] because
+    /// clients throw their token away on that one.
+    NoAccess,
+    /// Too many requests.
+    TooManyRequests,
+}

@@ -1,0 +1,5 @@
+//! The operations of `sso-oidc`.
+
+pub mod create_token;
+pub mod register_client;
+pub mod start_device_authorization;
