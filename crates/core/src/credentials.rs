@@ -61,7 +61,7 @@ pub enum BrokerError {
 }
 
 /// Random bytes from the operating system, as a value to pass to what needs them.
-pub trait Entropy: Send + Sync {
+pub trait Entropy: Send + Sync + std::fmt::Debug {
     /// Fills `bytes`.
     fn fill(&self, bytes: &mut [u8]);
 }

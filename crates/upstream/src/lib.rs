@@ -1,1 +1,6 @@
-//! Placeholder while the workspace is laid out.
+//! Where people and role credentials come from: whatever is, or stands for, somebody else's server.
+//!
+//! One file a source. This crate refuses to know the wire and the store.
+
+pub mod credentials;
+pub mod identity;

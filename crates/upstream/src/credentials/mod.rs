@@ -1,0 +1,3 @@
+//! Brokers of role credentials.
+
+pub mod built_in;

@@ -1,0 +1,3 @@
+//! Sources of identity.
+
+pub mod local;
