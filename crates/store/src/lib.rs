@@ -1,1 +1,22 @@
-//! Placeholder while the workspace is laid out.
+//! Doorward's stores, and the contract they all pass.
+//!
+//! This crate keeps sessions, device requests and the directory behind `doorward_core::store::Store`, and writes
+//! guarded changes. It refuses to know why a change is made: it decides nothing but whether a guard holds.
+//!
+//! [`open`](open::open) is the one list of backends. A new backend is a new line there and one more run of
+//! [`contract::suite`].
+
+#[expect(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "the contract is a test suite in a library: it reports by panicking"
+)]
+pub mod contract;
+mod devices;
+pub mod embedded;
+pub mod memory;
+pub mod open;
+
+pub use embedded::EmbeddedStore;
+pub use memory::MemoryStore;
+pub use open::{Closer, Location, OpenError, Opened, open};

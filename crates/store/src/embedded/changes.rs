@@ -1,0 +1,183 @@
+//! The SQL of each change, guards included.
+
+use doorward_core::device::DeviceRequest;
+use doorward_core::directory::{Directory, DirectoryFile};
+use doorward_core::ids::{DeviceRequestId, SessionId};
+use doorward_core::session::{Holder, Session, SessionState};
+use doorward_core::store::{CommitError, Outage};
+use doorward_core::time::Timestamp;
+use doorward_core::verdict::Change;
+use rusqlite::{Connection, OptionalExtension, Params, params};
+
+use super::published::Effect;
+use super::rows::{device_state, end_reason_column, sql_limit};
+
+/// Why changes were not made.
+pub(super) enum Stop {
+    /// They are refused to their caller; the transaction goes on without them.
+    Refused(CommitError),
+    /// SQLite failed, and the transaction with it.
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Makes all the changes of one caller, or none.
+pub(super) fn apply_all(connection: &Connection, changes: Vec<Change>) -> Result<Vec<Effect>, Stop> {
+    let apply = |changes: Vec<Change>| -> Result<Vec<Effect>, Stop> {
+        changes.into_iter().map(|change| apply(connection, change)).collect()
+    };
+    // A change checks its guard in its first statement, so a change alone has nothing to take back.
+    if changes.len() < 2 {
+        return apply(changes);
+    }
+    execute(connection, "SAVEPOINT caller", [])?;
+    let result = apply(changes);
+    match &result {
+        Ok(_) => {}
+        Err(Stop::Refused(_)) => {
+            execute(connection, "ROLLBACK TO caller", [])?;
+        }
+        // The transaction is lost, and the savepoint with it.
+        Err(Stop::Failed(_)) => return result,
+    }
+    execute(connection, "RELEASE caller", [])?;
+    result
+}
+
+/// Forgets at most `limit` rows. Device requests are chosen by whoever has them in memory.
+pub(super) fn sweep(
+    connection: &Connection,
+    requests: &[DeviceRequestId],
+    now: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<Effect>> {
+    let mut effects = Vec::new();
+    for &id in requests {
+        execute(connection, "DELETE FROM device_request WHERE id = ?1", [id.as_bytes()])?;
+        effects.push(Effect::DeviceForgotten(id));
+    }
+    let sql = "DELETE FROM session WHERE seq IN \
+               (SELECT seq FROM session WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2) RETURNING id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let expired = params![now.millis(), sql_limit(limit.saturating_sub(requests.len()))];
+    let ids: Vec<[u8; 16]> =
+        statement.query_map(expired, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for id in ids {
+        execute(connection, "DELETE FROM head WHERE id = ?1", [id])?;
+        effects.push(Effect::SessionForgotten(SessionId::from_bytes(id)));
+    }
+    Ok(effects)
+}
+
+fn apply(connection: &Connection, change: Change) -> Result<Effect, Stop> {
+    match change {
+        Change::OpenDeviceRequest(request) => open_device_request(connection, request),
+        Change::MoveDeviceRequest { id, from, to } => {
+            let sql = "UPDATE device_request SET state = ?2, approved_by = ?3, authenticated_at = ?4 \
+                       WHERE id = ?1 AND state = ?5 AND approved_by IS ?6 AND authenticated_at IS ?7";
+            let ((state, by, at), (from, from_by, from_at)) = (device_state(&to), device_state(&from));
+            guarded(connection, sql, params![id.as_bytes(), state, by, at, from, from_by, from_at])?;
+            Ok(Effect::DeviceMoved { id, to })
+        }
+        Change::StartSession(session) => start_session(connection, session),
+        // Expiry is no part of this guard and the next: it never changes, so whoever decides has already seen it.
+        Change::Rotate { id, from, to, at } => {
+            let sql = "UPDATE head SET generation = ?3, rotated_at = ?4 \
+                       WHERE id = ?1 AND generation = ?2 AND ended_at IS NULL";
+            guarded(connection, sql, params![id.as_bytes(), from, to, at.millis()])?;
+            Ok(Effect::SessionRotated { id, to, at })
+        }
+        Change::EndSession { id, at, why } => {
+            let sql = "UPDATE head SET ended_at = ?2, end_reason = ?3 WHERE id = ?1 AND ended_at IS NULL";
+            guarded(connection, sql, params![id.as_bytes(), at.millis(), end_reason_column(why)])?;
+            Ok(Effect::SessionEnded { id, at, why })
+        }
+        Change::ReplaceDirectory { from, file } => replace_directory(connection, from, *file),
+    }
+}
+
+fn open_device_request(connection: &Connection, request: DeviceRequest) -> Result<Effect, Stop> {
+    let (state, by, at) = device_state(&request.state);
+    let sql = "INSERT INTO device_request (id, user_code, client, client_name, scopes, address, user_agent, \
+               created_at, expires_at, state, approved_by, authenticated_at) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING";
+    let values = params![
+        request.id.as_bytes(),
+        request.user_code.as_bytes(),
+        request.client.as_bytes(),
+        request.client_name,
+        request.scopes.to_string(),
+        request.requester.address.to_string(),
+        request.requester.user_agent,
+        request.created_at.millis(),
+        request.expires_at.millis(),
+        state,
+        by,
+        at,
+    ];
+    guarded(connection, sql, values)?;
+    Ok(Effect::DeviceOpened(request))
+}
+
+fn start_session(connection: &Connection, session: Session) -> Result<Effect, Stop> {
+    let (ended_at, end_reason) = match session.state {
+        SessionState::Live => (None, None),
+        SessionState::Ended { at, why } => (Some(at.millis()), Some(end_reason_column(why))),
+    };
+    let sql = "INSERT INTO head (id, seq, generation, rotated_at, ended_at, end_reason) \
+               SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3, ?4, ?5 FROM session WHERE true \
+               ON CONFLICT DO NOTHING RETURNING seq";
+    let mut statement = connection.prepare_cached(sql)?;
+    let head =
+        params![session.id.as_bytes(), session.generation, session.rotated_at.millis(), ended_at, end_reason];
+    let seq: Option<i64> = statement.query_row(head, |row| row.get(0)).optional()?;
+    let seq = seq.ok_or(Stop::Refused(CommitError::Conflict))?;
+    let sql = "INSERT INTO session (seq, id, person, client, client_name, scopes, created_at, \
+               authenticated_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let (client, client_name) = match &session.holder {
+        Holder::Browser => (None, None),
+        Holder::Client { id, name } => (Some(*id.as_bytes()), Some(name)),
+    };
+    let values = params![
+        seq,
+        session.id.as_bytes(),
+        session.person.as_str(),
+        client,
+        client_name,
+        session.scopes.to_string(),
+        session.created_at.millis(),
+        session.authenticated_at.millis(),
+        session.expires_at.millis(),
+    ];
+    execute(connection, sql, values)?;
+    Ok(Effect::SessionStarted(session))
+}
+
+fn replace_directory(connection: &Connection, from: u64, file: DirectoryFile) -> Result<Effect, Stop> {
+    let refuse = |why: &dyn std::fmt::Display| {
+        Stop::Refused(Outage(format!("the directory to be written is wrong: {why}")).into())
+    };
+    let content = serde_json::to_string(&file).map_err(|error| refuse(&error))?;
+    let version = i64::try_from(from).map_err(|error| refuse(&error))?;
+    let sql = "UPDATE directory SET version = version + 1, content = ?2 WHERE version = ?1";
+    let directory = Directory::new(file, from + 1).map_err(|problems| refuse(&problems))?;
+    guarded(connection, sql, params![version, content])?;
+    Ok(Effect::DirectoryReplaced(directory))
+}
+
+/// Runs a statement whose guard decides whether it touches its row.
+fn guarded(connection: &Connection, sql: &str, values: impl Params) -> Result<(), Stop> {
+    match execute(connection, sql, values)? {
+        0 => Err(Stop::Refused(CommitError::Conflict)),
+        _ => Ok(()),
+    }
+}
+
+fn execute(connection: &Connection, sql: &str, values: impl Params) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute(values)
+}

@@ -1,0 +1,145 @@
+//! The embedded backend: one SQLite database in a data directory, for one process.
+//!
+//! - One thread, the writer, owns the connection that writes. It takes what is queued, up to a group of 512, into
+//!   one transaction and one sync, and answers after the COMMIT.
+//! - Guards are in the SQL: a guarded statement that touches no row is a conflict for its own caller, and the rest
+//!   of the group goes through.
+//! - Device requests and the directory are read from memory, sessions through a bounded cache. Only the writer
+//!   fills them, after the COMMIT and before it answers, so no reader sees what is not committed and every reader
+//!   sees what was answered.
+//! - A failed sync is never tried again, because the kernel may have dropped the pages it could not write: the
+//!   store stops writing until the server is restarted.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use doorward_core::device::DeviceRequest;
+use doorward_core::directory::Directory;
+use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
+use doorward_core::secret::UserCodeHash;
+use doorward_core::session::Session;
+use doorward_core::store::{CommitError, KeptRequests, Outage, Store};
+use doorward_core::time::Timestamp;
+use doorward_core::verdict::Change;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::open::OpenError;
+use files::DataDirectory;
+use published::Published;
+use readers::Readers;
+use writer::{Job, Writer};
+
+mod changes;
+mod files;
+mod published;
+mod readers;
+mod rows;
+mod schema;
+mod writer;
+
+/// How many jobs may wait for the writer; whoever comes then waits for a place.
+const QUEUE: usize = 2048;
+/// How many rows one transaction of a sweep forgets, so that nobody waits long behind it.
+const SWEEP_BATCH: usize = 256;
+
+/// Keeps everything in a SQLite database.
+///
+/// Dropping it stops the writer too, after what was queued; [`EmbeddedStore::close`] also tells when that is done.
+pub struct EmbeddedStore {
+    jobs: mpsc::Sender<Job>,
+    published: Arc<Published>,
+    readers: Arc<Readers>,
+}
+
+impl EmbeddedStore {
+    /// Opens the database in `dir`; makes directory and database when there are none.
+    ///
+    /// # Errors
+    /// [`OpenError`], which tells an operator what is wrong, where, and what to do.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let directory = DataDirectory::open(dir)?;
+        let connection = directory.connect()?;
+        let published = Arc::new(schema::load(&connection).map_err(|error| directory.cannot_load(error))?);
+        let readers = Arc::new(Readers::new(directory.database().to_owned()));
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let writer = Writer::new(connection, directory, published.clone());
+        writer.start(queue)?;
+        Ok(Self { jobs, published, readers })
+    }
+
+    /// Writes what was queued, folds the write-ahead log into the database and lets go of the directory.
+    ///
+    /// # Errors
+    /// [`Outage`] when the store had failed before, or fails now; what was answered is kept all the same.
+    pub async fn close(&self) -> Result<(), Outage> {
+        self.readers.close().await;
+        self.ask(|answer| Job::Close { answer }).await?
+    }
+
+    /// Hands a job to the writer and waits for its answer.
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, Outage> {
+        let (answer, answered) = oneshot::channel();
+        // Either end is missing only after the writer has gone: closed, or, which its log then tells, panicked.
+        let gone = || Outage("the writer of the store has stopped; restart the server".into());
+        self.jobs.send(job(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn device_request(&self, id: DeviceRequestId) -> Result<Option<DeviceRequest>, Outage> {
+        Ok(self.published.devices().get(id).cloned())
+    }
+
+    async fn device_request_by_code(&self, code: UserCodeHash) -> Result<Option<DeviceRequest>, Outage> {
+        Ok(self.published.devices().by_code(code).cloned())
+    }
+
+    async fn device_requests_kept(&self, address: IpAddr) -> Result<KeptRequests, Outage> {
+        Ok(self.published.devices().kept(address))
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, Outage> {
+        match self.published.session(id) {
+            Some(session) => Ok(Some(Session::clone(&session))),
+            None => self.ask(|answer| Job::LoadSession { id, answer }).await?,
+        }
+    }
+
+    async fn sessions_of(
+        &self,
+        person: &PersonId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Session>, Outage> {
+        let person = person.clone();
+        self.readers.read(move |connection| rows::sessions_of(connection, &person, now, limit)).await
+    }
+
+    async fn directory(&self) -> Result<Arc<Directory>, Outage> {
+        Ok(self.published.directory())
+    }
+
+    async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.ask(|answer| Job::Commit { changes, answer }).await?
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, Outage> {
+        let mut gone = 0;
+        while gone < limit {
+            let batch = SWEEP_BATCH.min(limit - gone);
+            let went = self.ask(|answer| Job::Sweep { now, limit: batch, answer }).await??;
+            gone += went;
+            if went < batch {
+                break;
+            }
+        }
+        Ok(gone)
+    }
+}

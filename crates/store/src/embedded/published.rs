@@ -1,0 +1,109 @@
+//! What readers see without the disk. Only the writer changes it: after a COMMIT, before it answers.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use doorward_core::device::{DeviceRequest, DeviceState};
+use doorward_core::directory::Directory;
+use doorward_core::ids::{DeviceRequestId, SessionId};
+use doorward_core::session::{EndReason, Session, SessionState};
+use doorward_core::time::Timestamp;
+use quick_cache::sync::Cache;
+
+use crate::devices::DeviceTable;
+
+/// The most sessions in the cache: some 40 MB when it is full, nothing before.
+const CACHED_SESSIONS: usize = 65_536;
+
+/// The state in memory.
+///
+/// A poisoned lock is taken all the same: nothing that is done under one can panic halfway.
+pub(super) struct Published {
+    devices: RwLock<DeviceTable>,
+    /// Some of the sessions. That a session is absent is never kept.
+    sessions: Cache<SessionId, Arc<Session>>,
+    directory: RwLock<Arc<Directory>>,
+}
+
+/// What a committed change does to the state in memory.
+pub(super) enum Effect {
+    DeviceOpened(DeviceRequest),
+    DeviceMoved { id: DeviceRequestId, to: DeviceState },
+    DeviceForgotten(DeviceRequestId),
+    SessionStarted(Session),
+    SessionRotated { id: SessionId, to: u32, at: Timestamp },
+    SessionEnded { id: SessionId, at: Timestamp, why: EndReason },
+    SessionForgotten(SessionId),
+    DirectoryReplaced(Directory),
+}
+
+impl Published {
+    pub(super) fn new(devices: DeviceTable, directory: Directory) -> Self {
+        Self {
+            devices: RwLock::new(devices),
+            sessions: Cache::new(CACHED_SESSIONS),
+            directory: RwLock::new(Arc::new(directory)),
+        }
+    }
+
+    /// The device requests, all of them.
+    pub(super) fn devices(&self) -> RwLockReadGuard<'_, DeviceTable> {
+        self.devices.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session, if it is in the cache.
+    pub(super) fn session(&self, id: SessionId) -> Option<Arc<Session>> {
+        self.sessions.get(&id)
+    }
+
+    /// The directory.
+    pub(super) fn directory(&self) -> Arc<Directory> {
+        self.directory.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a session into the cache that the writer has just read, with no transaction open.
+    pub(super) fn keep(&self, session: Session) {
+        self.sessions.insert(session.id, Arc::new(session));
+    }
+
+    /// Shows what was committed.
+    pub(super) fn publish(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::DeviceOpened(request) => {
+                    self.change_devices(|devices| devices.insert(request));
+                }
+                Effect::DeviceMoved { id, to } => {
+                    self.change_devices(|devices| devices.set_state(id, to));
+                }
+                Effect::DeviceForgotten(id) => self.change_devices(|devices| devices.remove(id)),
+                Effect::SessionStarted(session) => self.keep(session),
+                Effect::SessionRotated { id, to, at } => self.change_session(id, |session| {
+                    session.generation = to;
+                    session.rotated_at = at;
+                }),
+                Effect::SessionEnded { id, at, why } => {
+                    self.change_session(id, |session| session.state = SessionState::Ended { at, why });
+                }
+                Effect::SessionForgotten(id) => {
+                    self.sessions.remove(&id);
+                }
+                Effect::DirectoryReplaced(directory) => {
+                    *self.directory.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(directory);
+                }
+            }
+        }
+    }
+
+    fn change_devices<T>(&self, change: impl FnOnce(&mut DeviceTable) -> T) -> T {
+        change(&mut self.devices.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes a session if it is in the cache. Nobody else writes to the cache, so nothing comes in between.
+    fn change_session(&self, id: SessionId, change: impl FnOnce(&mut Session)) {
+        if let Some(session) = self.sessions.peek(&id) {
+            let mut session = Session::clone(&session);
+            change(&mut session);
+            self.sessions.insert(id, Arc::new(session));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The schema, its version, and what is loaded from it at the start.
+//!
+//! A session is two rows. What never changes is appended to `session`, so its pages fill up; what a refresh changes
+//! is in `head`, so narrow that a rotation dirties one small page. `head` is at the same time the index by id, and
+//! so `session` needs none. Together with both indexes that is about 230 bytes for a session.
+
+use doorward_core::directory::{Directory, DirectoryFile};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::published::Published;
+use super::rows::{self, BadRow, ReadError};
+
+/// The version of the schema that this server reads and writes.
+pub(super) const VERSION: i64 = 1;
+
+/// Times are milliseconds since the Unix epoch; ids and hashes are 16 bytes.
+const SCHEMA: &str = "
+    CREATE TABLE meta (
+        schema_version INTEGER NOT NULL
+    ) STRICT;
+
+    -- One row, from the start.
+    CREATE TABLE directory (
+        version INTEGER NOT NULL,
+        content TEXT NOT NULL
+    ) STRICT;
+
+    CREATE TABLE device_request (
+        id BLOB PRIMARY KEY,
+        user_code BLOB NOT NULL UNIQUE,
+        client BLOB NOT NULL,
+        client_name TEXT NOT NULL,
+        scopes TEXT NOT NULL,
+        address TEXT NOT NULL,
+        user_agent TEXT,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        approved_by TEXT,
+        authenticated_at INTEGER
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE session (
+        seq INTEGER PRIMARY KEY,
+        id BLOB NOT NULL,
+        person TEXT NOT NULL,
+        client BLOB,
+        client_name TEXT,
+        scopes TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        authenticated_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX session_by_person ON session (person);
+    CREATE INDEX session_by_expiry ON session (expires_at);
+
+    CREATE TABLE head (
+        id BLOB PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        generation INTEGER NOT NULL,
+        rotated_at INTEGER NOT NULL,
+        ended_at INTEGER,
+        end_reason TEXT
+    ) STRICT, WITHOUT ROWID;
+
+    INSERT INTO directory VALUES (0, '{}');
+";
+
+/// Why a database is not used.
+pub(super) enum Refusal {
+    /// It is not ours.
+    Foreign,
+    /// It has this version, which is not ours.
+    Unknown(i64),
+    /// SQLite failed.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Makes the schema in an empty database, and refuses any other that is not of our version.
+pub(super) fn prepare(connection: &Connection) -> Result<(), Refusal> {
+    let tables = "SELECT count(*), count(*) FILTER (WHERE name = 'meta') FROM sqlite_schema";
+    let (tables, meta): (i64, i64) =
+        connection.query_row(tables, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if tables == 0 {
+        write_ahead(connection)?;
+        create(connection)?;
+        return Ok(());
+    }
+    if meta == 0 {
+        return Err(Refusal::Foreign);
+    }
+    match connection.query_row("SELECT schema_version FROM meta", [], |row| row.get(0)).optional()? {
+        // Only now: a database that is refused is left as it is.
+        Some(VERSION) => Ok(write_ahead(connection)?),
+        Some(found) => Err(Refusal::Unknown(found)),
+        None => Err(Refusal::Foreign),
+    }
+}
+
+fn create(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} INSERT INTO meta VALUES ({VERSION}); COMMIT"))
+}
+
+/// Sets up the connection that writes.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // The writer checkpoints by itself, because SQLite would swallow a failure.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // After a burst the log is cut back to 64 MiB.
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    // 16 MiB: the heads of 300,000 sessions.
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+/// What is read from memory afterwards.
+pub(super) fn load(connection: &Connection) -> Result<Published, ReadError> {
+    Ok(Published::new(rows::device_requests(connection)?, directory(connection)?))
+}
+
+fn directory(connection: &Connection) -> Result<Directory, ReadError> {
+    let (version, content): (i64, String) =
+        connection
+            .query_row("SELECT version, content FROM directory", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let bad = |why: String| BadRow { table: "directory", row: format!("version {version}"), why };
+    let file: DirectoryFile = serde_json::from_str(&content).map_err(|error| bad(error.to_string()))?;
+    let number = u64::try_from(version).map_err(|error| bad(error.to_string()))?;
+    Ok(Directory::new(file, number).map_err(|problems| bad(problems.to_string()))?)
+}

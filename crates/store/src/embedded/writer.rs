@@ -1,0 +1,393 @@
+//! The writer: the thread that owns the connection that writes.
+//!
+//! One turn:
+//! 1. Take what is queued, up to a group.
+//! 2. Load the sessions that were asked for, while no transaction is open: what is loaded is committed, and since
+//!    nobody else writes to the cache it cannot be overtaken.
+//! 3. Make all commits of the group in one transaction, each with its own outcome.
+//! 4. Show what was committed, then answer.
+//! 5. Sweep, if asked to; and fold the write-ahead log into the database once it is long.
+
+use std::sync::Arc;
+
+use doorward_core::ids::SessionId;
+use doorward_core::session::Session;
+use doorward_core::store::{CommitError, Outage};
+use doorward_core::time::Timestamp;
+use doorward_core::verdict::Change;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{mpsc, oneshot};
+
+use super::changes::{self, Stop};
+use super::files::DataDirectory;
+use super::published::Published;
+use super::rows;
+use crate::open::OpenError;
+
+/// The most jobs of one group: enough to share a sync widely, few enough that the first does not wait long.
+const GROUP: usize = 512;
+/// How many changes between two checkpoints. A change writes one to four pages, so the log stays below some 64 MB.
+const CHANGES_PER_CHECKPOINT: usize = 4000;
+
+/// What the writer is asked for.
+pub(super) enum Job {
+    /// A session that is not in the cache.
+    LoadSession { id: SessionId, answer: oneshot::Sender<Result<Option<Session>, Outage>> },
+    /// The changes of one caller.
+    Commit { changes: Vec<Change>, answer: oneshot::Sender<Result<(), CommitError>> },
+    /// One batch of a sweep.
+    Sweep { now: Timestamp, limit: usize, answer: oneshot::Sender<Result<usize, Outage>> },
+    /// The end.
+    Close { answer: oneshot::Sender<Result<(), Outage>> },
+}
+
+type Commit = (Vec<Change>, oneshot::Sender<Result<(), CommitError>>);
+
+pub(super) struct Writer {
+    connection: Connection,
+    directory: DataDirectory,
+    published: Arc<Published>,
+    /// Whether a commit now waits for the disk (`synchronous=FULL`).
+    syncs: bool,
+    /// Since the last checkpoint.
+    changes: usize,
+    /// Set when it can no longer be told what is on disk. There is no way back.
+    broken: Option<Outage>,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, directory: DataDirectory, published: Arc<Published>) -> Self {
+        Self { connection, directory, published, syncs: true, changes: 0, broken: None }
+    }
+
+    /// Starts the thread. It ends when asked to, or when nobody is left who could ask anything.
+    pub(super) fn start(self, queue: mpsc::Receiver<Job>) -> Result<(), OpenError> {
+        let thread = std::thread::Builder::new().name("store-writer".into());
+        thread.spawn(move || self.run(queue)).map_err(OpenError::Thread)?;
+        Ok(())
+    }
+
+    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut closing = Vec::new();
+        let mut group = Vec::with_capacity(GROUP);
+        while let Some(first) = queue.blocking_recv() {
+            group.push(first);
+            while group.len() < GROUP
+                && let Ok(next) = queue.try_recv()
+            {
+                group.push(next);
+            }
+            closing.extend(self.turn(group.drain(..)));
+            if !closing.is_empty() {
+                // What is already queued is still done.
+                queue.close();
+            }
+        }
+        let end = self.finish();
+        for answer in closing {
+            // Whoever no longer waits does not mind; so it is with every answer here.
+            let _ = answer.send(end.clone());
+        }
+    }
+
+    /// One turn; answers who waits for the end.
+    fn turn(&mut self, jobs: impl Iterator<Item = Job>) -> Vec<oneshot::Sender<Result<(), Outage>>> {
+        let (mut commits, mut sweeps, mut closing) = (Vec::new(), Vec::new(), Vec::new());
+        for job in jobs {
+            match job {
+                Job::LoadSession { id, answer } => {
+                    let _ = answer.send(self.load(id));
+                }
+                Job::Commit { changes, answer } => commits.push((changes, answer)),
+                Job::Sweep { now, limit, answer } => sweeps.push((now, limit, answer)),
+                Job::Close { answer } => closing.push(answer),
+            }
+        }
+        if !commits.is_empty() {
+            self.commit(commits);
+        }
+        for (now, limit, answer) in sweeps {
+            let _ = answer.send(self.sweep(now, limit));
+        }
+        if self.changes >= CHANGES_PER_CHECKPOINT {
+            self.checkpoint("PASSIVE");
+        }
+        closing
+    }
+
+    fn load(&self, id: SessionId) -> Result<Option<Session>, Outage> {
+        self.whole()?;
+        // Several may have missed it at once.
+        if let Some(session) = self.published.session(id) {
+            return Ok(Some(Session::clone(&session)));
+        }
+        let session =
+            rows::session(&self.connection, id).map_err(|error| error.outage(self.directory.database()))?;
+        if let Some(session) = &session {
+            self.published.keep(session.clone());
+        }
+        Ok(session)
+    }
+
+    fn commit(&mut self, commits: Vec<Commit>) {
+        let (requests, answers): (Vec<_>, Vec<_>) = commits.into_iter().unzip();
+        let durable = requests.iter().flatten().any(Change::is_durable);
+        let outcomes = self.transaction(durable, |connection| {
+            requests
+                .into_iter()
+                .map(|changes| match changes::apply_all(connection, changes) {
+                    Ok(effects) => Ok(Ok(effects)),
+                    Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
+                    Err(Stop::Failed(error)) => Err(error),
+                })
+                .collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let outcomes = match outcomes {
+            Ok(outcomes) => outcomes,
+            Err(outage) => {
+                for answer in answers {
+                    let _ = answer.send(Err(outage.clone().into()));
+                }
+                return;
+            }
+        };
+        for (outcome, answer) in outcomes.into_iter().zip(answers) {
+            let outcome = outcome.map(|effects| {
+                self.changes += effects.len();
+                self.published.publish(effects);
+            });
+            let _ = answer.send(outcome);
+        }
+    }
+
+    fn sweep(&mut self, now: Timestamp, limit: usize) -> Result<usize, Outage> {
+        let requests = self.published.devices().forgettable(now, limit);
+        // Not durable: what power loss brings back is swept again.
+        let effects =
+            self.transaction(false, |connection| changes::sweep(connection, &requests, now, limit))?;
+        let gone = effects.len();
+        self.changes += gone;
+        self.published.publish(effects);
+        Ok(gone)
+    }
+
+    /// Does `work` in a transaction. On an error nothing of it is kept, as far as can be told.
+    fn transaction<T>(
+        &mut self,
+        durable: bool,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Outage> {
+        self.whole()?;
+        let begun = self.wait_for_disk(durable).and_then(|()| self.execute("BEGIN IMMEDIATE"));
+        match begun.and_then(|()| work(&self.connection)) {
+            Err(error) => Err(self.roll_back("write to", &error)),
+            Ok(value) => match self.execute("COMMIT") {
+                Ok(()) => Ok(value),
+                // This comes from writing the log, never from syncing it: nothing was committed, and the next
+                // transaction writes over it.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                    Err(self.roll_back("commit to", &error))
+                }
+                Err(error) => Err(self.break_down("commit to", &error)),
+            },
+        }
+    }
+
+    /// Sets whether the next commit waits for the disk. In WAL mode, one that does not still survives the process.
+    fn wait_for_disk(&mut self, durable: bool) -> rusqlite::Result<()> {
+        if self.syncs != durable {
+            // SQLite obeys this pragma when it compiles it, so a cached statement would do nothing.
+            let level = if durable { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.syncs = durable;
+        }
+        Ok(())
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
+    }
+
+    /// Takes the open transaction back. SQLite may already have done so.
+    fn roll_back(&mut self, doing: &str, error: &rusqlite::Error) -> Outage {
+        if !self.connection.is_autocommit()
+            && let Err(second) = self.execute("ROLLBACK")
+        {
+            return self.break_down("roll back", &second);
+        }
+        let outage = self.outage(doing, error, "nothing was written");
+        tracing::error!(error = %outage.0, "the store could not write");
+        outage
+    }
+
+    /// Folds the log into the database. `PASSIVE` leaves what a reader still needs for the next time.
+    fn checkpoint(&mut self, mode: &str) {
+        self.changes = 0;
+        let done = self
+            .connection
+            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(0));
+        match done {
+            Ok(_) => {}
+            // The log is synced before the database grows, and stays what it was.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                tracing::error!(%error, "there is no room to fold the log of the store into its database");
+            }
+            // A sync that failed may have lost what a later commit is built on.
+            Err(error) => {
+                self.break_down("checkpoint", &error);
+            }
+        }
+    }
+
+    fn break_down(&mut self, doing: &str, error: &rusqlite::Error) -> Outage {
+        let outage = self.outage(
+            doing,
+            error,
+            "it can no longer be told what is on disk, so nothing more is written; restart the server",
+        );
+        tracing::error!(error = %outage.0, "the store has stopped writing");
+        // The last connection that is closed would checkpoint once more. The next start reads the log instead, and
+        // believes only what its checksums confirm.
+        if let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+            tracing::error!(%error, "the store cannot leave its log alone");
+        }
+        self.broken = Some(outage.clone());
+        outage
+    }
+
+    fn outage(&self, doing: &str, error: &rusqlite::Error, so: &str) -> Outage {
+        Outage(format!("cannot {doing} the database {}: {error}; {so}", self.directory.database().display()))
+    }
+
+    /// Nothing, unless the store is broken.
+    fn whole(&self) -> Result<(), Outage> {
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// Leaves one tidy file behind, and gives the directory free.
+    fn finish(mut self) -> Result<(), Outage> {
+        if self.broken.is_none() {
+            self.checkpoint("TRUNCATE");
+        }
+        self.whole()?;
+        let Self { connection, directory, .. } = self;
+        connection.close().map_err(|(_, error)| {
+            Outage(format!("cannot close the database {}: {error}", directory.database().display()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::contract::fixtures::{open_request, rotate, session, session_id, start};
+    use crate::embedded::schema;
+
+    fn writer() -> (TempDir, Writer) {
+        let dir = TempDir::new().unwrap();
+        let directory = DataDirectory::open(dir.path()).unwrap();
+        let connection = directory.connect().unwrap();
+        let published = Arc::new(schema::load(&connection).unwrap());
+        (dir, Writer::new(connection, directory, published))
+    }
+
+    /// One turn with these commits; their outcomes.
+    fn turn(writer: &mut Writer, commits: Vec<Vec<Change>>) -> Vec<Result<(), CommitError>> {
+        let (jobs, answers): (Vec<_>, Vec<_>) = commits
+            .into_iter()
+            .map(|changes| {
+                let (answer, answered) = oneshot::channel();
+                (Job::Commit { changes, answer }, answered)
+            })
+            .unzip();
+        writer.turn(jobs.into_iter());
+        answers.into_iter().map(|answered| answered.blocking_recv().unwrap()).collect()
+    }
+
+    fn pragma(writer: &Writer, name: &str) -> i64 {
+        writer.connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn only_a_group_without_durable_changes_does_not_wait_for_the_disk() {
+        let (_dir, mut writer) = writer();
+        let (normal, full) = (1, 2);
+        assert_eq!(pragma(&writer, "synchronous"), full);
+        let groups = [
+            (vec![vec![open_request(1)], vec![open_request(2)]], normal),
+            (vec![vec![open_request(3)], vec![start(1)]], full),
+            (vec![vec![open_request(4), start(2)]], full),
+            (vec![vec![open_request(5)]], normal),
+            (vec![vec![rotate(1, 0)]], full),
+            (vec![vec![open_request(6)]], normal),
+        ];
+        for (group, expected) in groups {
+            let asked = format!("{group:?}");
+            assert!(turn(&mut writer, group).iter().all(Result::is_ok), "{asked}");
+            assert_eq!(pragma(&writer, "synchronous"), expected, "{asked}");
+        }
+    }
+
+    #[test]
+    fn the_connection_is_set_up() {
+        let (_dir, writer) = writer();
+        for (name, value) in [("mmap_size", 0), ("trusted_schema", 0), ("wal_autocheckpoint", 0)] {
+            assert_eq!(pragma(&writer, name), value, "{name}");
+        }
+        let mode: String =
+            writer.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        assert!(
+            writer.connection.execute_batch("PRAGMA writable_schema=ON; DELETE FROM sqlite_schema").is_err()
+        );
+    }
+
+    #[test]
+    fn a_full_disk_is_an_outage_to_its_group_and_then_over() {
+        let (_dir, mut writer) = writer();
+        assert_eq!(turn(&mut writer, vec![vec![start(1)]]), [Ok(())]);
+        writer.connection.pragma_update(None, "max_page_count", pragma(&writer, "page_count") + 2).unwrap();
+        let many = (100..1000).map(start).collect();
+        let outcomes = turn(&mut writer, vec![vec![rotate(1, 0)], many]);
+        for outcome in &outcomes {
+            let Err(CommitError::Outage(outage)) = outcome else { panic!("{outcome:?}") };
+            assert!(outage.0.contains("full"), "{outage}");
+        }
+        assert_eq!(writer.load(session_id(1)).unwrap(), Some(session(1)));
+        assert_eq!(writer.load(session_id(100)).unwrap(), None);
+        writer.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
+        assert_eq!(turn(&mut writer, vec![vec![rotate(1, 0)], vec![start(100)]]), [Ok(()), Ok(())]);
+        assert_eq!(writer.load(session_id(100)).unwrap(), Some(session(100)));
+    }
+
+    #[test]
+    fn a_group_has_an_outcome_for_each_of_its_callers() {
+        let (_dir, mut writer) = writer();
+        let conflict = Err(CommitError::Conflict);
+        let group = vec![
+            vec![start(1)],
+            vec![start(1)],
+            vec![start(2), start(1)],
+            vec![rotate(1, 0)],
+            vec![rotate(1, 0)],
+            vec![start(2), rotate(1, 1)],
+        ];
+        let expected = [Ok(()), conflict.clone(), conflict.clone(), Ok(()), conflict, Ok(())];
+        assert_eq!(turn(&mut writer, group), expected);
+        assert_eq!(writer.published.session(session_id(1)).unwrap().generation, 2);
+    }
+
+    #[test]
+    fn the_log_is_folded_in_before_it_grows_long() {
+        let (dir, mut writer) = writer();
+        for group in 0..40 {
+            let starts = (group * 500..(group + 1) * 500).map(|n| vec![start(n)]).collect();
+            assert!(turn(&mut writer, starts).iter().all(Result::is_ok));
+        }
+        let log = std::fs::metadata(dir.path().join("doorward.db-wal")).unwrap().len();
+        assert!(log < 32 << 20, "{log}");
+    }
+}

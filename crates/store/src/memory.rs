@@ -1,0 +1,194 @@
+//! The reference backend: one mutex around plain maps. What the contract means is easiest read here.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use doorward_core::device::{DeviceRequest, DeviceState};
+use doorward_core::directory::Directory;
+use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
+use doorward_core::secret::UserCodeHash;
+use doorward_core::session::{Session, SessionState};
+use doorward_core::store::{CommitError, KeptRequests, Outage, Store};
+use doorward_core::time::Timestamp;
+use doorward_core::verdict::Change;
+
+use crate::devices::DeviceTable;
+
+/// Keeps everything in this process.
+#[derive(Default)]
+pub struct MemoryStore(Mutex<State>);
+
+impl MemoryStore {
+    /// The state. A panic while it was held cannot have come from halfway through a change: nothing between the
+    /// writes of one change can panic.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn device_request(&self, id: DeviceRequestId) -> Result<Option<DeviceRequest>, Outage> {
+        Ok(self.state().devices.get(id).cloned())
+    }
+
+    async fn device_request_by_code(&self, code: UserCodeHash) -> Result<Option<DeviceRequest>, Outage> {
+        Ok(self.state().devices.by_code(code).cloned())
+    }
+
+    async fn device_requests_kept(&self, address: IpAddr) -> Result<KeptRequests, Outage> {
+        Ok(self.state().devices.kept(address))
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, Outage> {
+        Ok(self.state().sessions.get(&id).cloned())
+    }
+
+    async fn sessions_of(
+        &self,
+        person: &PersonId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Session>, Outage> {
+        let state = self.state();
+        let theirs = state.sessions.values().filter(|session| session.person == *person);
+        let mut live: Vec<Session> = theirs.filter(|session| session.is_live(now)).cloned().collect();
+        live.sort_by_key(|session| std::cmp::Reverse((session.created_at, session.id)));
+        live.truncate(limit);
+        Ok(live)
+    }
+
+    async fn directory(&self) -> Result<Arc<Directory>, Outage> {
+        Ok(self.state().directory.clone())
+    }
+
+    async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
+        let mut state = self.state();
+        let mut done = Vec::with_capacity(changes.len());
+        for change in changes {
+            match state.apply(change) {
+                Ok(undo) => done.push(undo),
+                Err(error) => {
+                    done.into_iter().rev().for_each(|undo| state.undo(undo));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, Outage> {
+        let mut state = self.state();
+        let requests = state.devices.forgettable(now, limit);
+        for id in &requests {
+            state.devices.remove(*id);
+        }
+        let expired = state.by_expiry.iter().take_while(|(expires_at, _)| *expires_at <= now);
+        let sessions: Vec<SessionId> =
+            expired.take(limit - requests.len()).map(|(_, session)| *session).collect();
+        for id in &sessions {
+            state.remove_session(*id);
+        }
+        Ok(requests.len() + sessions.len())
+    }
+}
+
+#[derive(Default)]
+struct State {
+    devices: DeviceTable,
+    sessions: HashMap<SessionId, Session>,
+    by_expiry: BTreeSet<(Timestamp, SessionId)>,
+    directory: Arc<Directory>,
+}
+
+/// How to take one change back.
+enum Undo {
+    ForgetRequest(DeviceRequestId),
+    SetState(DeviceRequestId, DeviceState),
+    RemoveSession(SessionId),
+    PutHead { id: SessionId, generation: u32, rotated_at: Timestamp },
+    Revive(SessionId),
+    PutDirectory(Arc<Directory>),
+}
+
+impl State {
+    fn apply(&mut self, change: Change) -> Result<Undo, CommitError> {
+        match change {
+            Change::OpenDeviceRequest(request) => {
+                let id = request.id;
+                self.devices.insert(request).then_some(Undo::ForgetRequest(id)).ok_or(CommitError::Conflict)
+            }
+            Change::MoveDeviceRequest { id, from, to } => {
+                self.devices.get(id).filter(|request| request.state == from).ok_or(CommitError::Conflict)?;
+                self.devices.set_state(id, to);
+                Ok(Undo::SetState(id, from))
+            }
+            Change::StartSession(session) => {
+                let id = session.id;
+                if self.sessions.contains_key(&id) {
+                    return Err(CommitError::Conflict);
+                }
+                self.by_expiry.insert((session.expires_at, id));
+                self.sessions.insert(id, session);
+                Ok(Undo::RemoveSession(id))
+            }
+            Change::Rotate { id, from, to, at } => {
+                let session = self.live(id).filter(|session| session.generation == from);
+                let session = session.ok_or(CommitError::Conflict)?;
+                let undo = Undo::PutHead { id, generation: from, rotated_at: session.rotated_at };
+                session.generation = to;
+                session.rotated_at = at;
+                Ok(undo)
+            }
+            Change::EndSession { id, at, why } => {
+                self.live(id).ok_or(CommitError::Conflict)?.state = SessionState::Ended { at, why };
+                Ok(Undo::Revive(id))
+            }
+            Change::ReplaceDirectory { from, file } => {
+                if self.directory.version() != from {
+                    return Err(CommitError::Conflict);
+                }
+                let directory = Directory::new(*file, from + 1).map_err(|problems| {
+                    Outage(format!("the directory to be written is wrong: {problems}"))
+                })?;
+                Ok(Undo::PutDirectory(std::mem::replace(&mut self.directory, Arc::new(directory))))
+            }
+        }
+    }
+
+    /// The session, unless it was ended. Its expiry is no part of any guard: it never changes, so whoever decides
+    /// has already seen it.
+    fn live(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.sessions.get_mut(&id).filter(|session| session.state == SessionState::Live)
+    }
+
+    fn remove_session(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.remove(&id) {
+            self.by_expiry.remove(&(session.expires_at, id));
+        }
+    }
+
+    fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::ForgetRequest(id) => self.devices.remove(id),
+            Undo::SetState(id, state) => {
+                self.devices.set_state(id, state);
+            }
+            Undo::RemoveSession(id) => self.remove_session(id),
+            Undo::PutHead { id, generation, rotated_at } => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.generation = generation;
+                    session.rotated_at = rotated_at;
+                }
+            }
+            Undo::Revive(id) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.state = SessionState::Live;
+                }
+            }
+            Undo::PutDirectory(directory) => self.directory = directory,
+        }
+    }
+}

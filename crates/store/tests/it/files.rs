@@ -1,0 +1,98 @@
+//! Who may open which directory.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use doorward_store::contract::fixtures::*;
+use doorward_store::{EmbeddedStore, OpenError};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::Embedded;
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn refusal(dir: &Path) -> OpenError {
+    EmbeddedStore::open(dir).err().expect("the directory is refused")
+}
+
+#[tokio::test]
+async fn nobody_else_can_read_the_files() {
+    let parent = TempDir::new().unwrap();
+    let dir = parent.path().join("var/doorward");
+    let store = EmbeddedStore::open(&dir).unwrap();
+    let store: std::sync::Arc<dyn doorward_core::store::Store> = std::sync::Arc::new(store);
+    commit(&store, [start(1)]).await;
+    assert_eq!(mode(&dir), 0o700);
+    for file in ["doorward.db", "doorward.db-wal", "doorward.db-shm", "lock"] {
+        assert_eq!(mode(&dir.join(file)), 0o600, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_belongs_to_one_store_at_a_time() {
+    let embedded = Embedded::new();
+    let refused = refusal(embedded.dir.path());
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+    let path = embedded.dir.path().display().to_string();
+    assert!(refused.to_string().contains(&path), "{refused}");
+    embedded.store.close().await.unwrap();
+    EmbeddedStore::open(embedded.dir.path()).unwrap();
+}
+
+#[tokio::test]
+async fn a_database_of_another_version_is_refused_and_left_alone() {
+    let embedded = Embedded::new();
+    embedded.store.close().await.unwrap();
+    embedded
+        .sqlite()
+        .execute_batch("UPDATE meta SET schema_version = 7; PRAGMA journal_mode = DELETE")
+        .unwrap();
+    let before = std::fs::read(embedded.database()).unwrap();
+    let refused = refusal(embedded.dir.path());
+    assert!(matches!(refused, OpenError::UnknownSchema { found: 7, .. }), "{refused}");
+    assert!(refused.to_string().contains(&embedded.database().display().to_string()), "{refused}");
+    assert_eq!(std::fs::read(embedded.database()).unwrap(), before);
+}
+
+#[test]
+fn a_database_of_something_else_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let database = dir.path().join("doorward.db");
+    Connection::open(&database).unwrap().execute_batch("CREATE TABLE photos (id)").unwrap();
+    assert!(matches!(refusal(dir.path()), OpenError::Foreign { .. }));
+    std::fs::write(
+        &database,
+        "this is no database, but long enough to be taken for one at first sight".repeat(9),
+    )
+    .unwrap();
+    let refused = refusal(dir.path());
+    assert!(matches!(refused, OpenError::Database { .. }), "{refused}");
+}
+
+#[test]
+fn a_path_that_is_no_directory_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let refused = refusal(&file);
+    assert!(matches!(refused, OpenError::Directory { .. }), "{refused}");
+    assert!(refused.to_string().contains("file"), "{refused}");
+}
+
+/// What a session costs on disk, all told.
+#[tokio::test]
+async fn a_session_takes_at_most_250_bytes() {
+    let embedded = Embedded::new();
+    let store = &embedded.store();
+    let total = 40_000;
+    for batch in 0..total / 1000 {
+        commit(store, (batch * 1000..(batch + 1) * 1000).map(start)).await;
+    }
+    embedded.store.close().await.unwrap();
+    let per_session = std::fs::metadata(embedded.database()).unwrap().len() / total;
+    println!("{per_session} bytes for each session");
+    assert!(per_session <= 250, "{per_session}");
+}

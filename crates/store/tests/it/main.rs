@@ -1,0 +1,55 @@
+//! Both backends against the contract, and the embedded one against its files.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not know for tests")]
+
+mod contract;
+mod damage;
+mod durability;
+mod files;
+mod open;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use doorward_core::store::Store;
+use doorward_store::EmbeddedStore;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+/// An embedded store in a directory of its own.
+struct Embedded {
+    dir: TempDir,
+    store: Arc<EmbeddedStore>,
+}
+
+impl Embedded {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let store = Arc::new(EmbeddedStore::open(dir.path()).unwrap());
+        Self { dir, store }
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    fn database(&self) -> PathBuf {
+        self.dir.path().join("doorward.db")
+    }
+
+    /// Closes the store, lets `edit` loose on the database, and opens it again.
+    async fn edited(self, edit: &str) -> Self {
+        self.store.close().await.unwrap();
+        self.sqlite().execute_batch(edit).unwrap();
+        let store = Arc::new(EmbeddedStore::open(self.dir.path()).unwrap());
+        Self { dir: self.dir, store }
+    }
+
+    async fn reopened(self) -> Self {
+        self.edited("").await
+    }
+
+    fn sqlite(&self) -> Connection {
+        Connection::open(self.database()).unwrap()
+    }
+}
