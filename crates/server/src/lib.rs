@@ -1,1 +1,18 @@
-//! Placeholder while the workspace is laid out.
+//! Doorward: a self-hosted IAM Identity Center for anything that speaks the AWS APIs.
+//!
+//! The server and its command line. A request goes one way: routing table, operation, grant, store, wire.
+
+pub mod ambient;
+pub mod app;
+mod audit;
+pub mod cli;
+pub mod config;
+pub mod dev;
+pub mod http;
+pub mod keyfile;
+pub mod limits;
+mod op;
+pub mod setup;
+pub mod site;
+pub mod tokens;
+mod web;

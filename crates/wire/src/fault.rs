@@ -51,6 +51,9 @@ pub enum OidcFault {
     Refused(Refusal),
     /// The caller's to mend, found before the operation was known.
     Unservable(Unservable),
+    /// `/authorize` was asked for something other than a code (RFC 6749 section 4.1.2.1). It travels by redirect
+    /// alone, so it is no exception of the model.
+    UnsupportedResponseType,
     /// Ours (InternalServerException). What happened is in the log, under the request's id.
     Internal,
 }
@@ -94,6 +97,10 @@ impl OidcFault {
                     | Unservable::Incomplete => ("InvalidRequestException", "invalid_request"),
                 };
                 return (status, exception, error, words.into());
+            }
+            Self::UnsupportedResponseType => {
+                let why = "response_type must be code";
+                return (BAD_REQUEST, "InvalidRequestException", "unsupported_response_type", why.into());
             }
             Self::Internal => {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;

@@ -1,6 +1,6 @@
 //! The device code grant (RFC 8628).
 //!
-//! 1. A client asks for a device code and a user code: [`Open`] (section 3.1, 3.2).
+//! 1. A client asks for a device code and a user code: [`open`] (section 3.1, 3.2).
 //! 2. A person types the user code, sees who asks, and decides: [`Decide`] (section 3.3).
 //! 3. Meanwhile the client polls with the device code; the first poll after the approval redeems it: [`Redeem`]
 //!    (section 3.4, 3.5).
@@ -8,16 +8,51 @@
 use std::sync::Arc;
 
 use crate::assignment::person_usable;
-use crate::client::GrantType;
-use crate::device::{DeviceRequest, DeviceState};
+use crate::client::{GrantType, KnownClient};
+use crate::device::{DeviceRequest, DeviceState, Requester};
 use crate::directory::Directory;
 use crate::grant::{Approval, Decision, Found, Grant, TokenRequest};
 use crate::ids::{ClientId, DeviceRequestId, PersonId};
 use crate::refusal::Refusal;
 use crate::secret::UserCodeHash;
 use crate::store::{Outage, Store};
-use crate::time::Timestamp;
+use crate::time::{Lifetime, Timestamp};
 use crate::verdict::{Change, Event, Issued, Verdict};
+
+/// What step 1 depends on, beside the client.
+#[derive(Debug)]
+pub struct Fresh {
+    /// An id, drawn at random.
+    pub id: DeviceRequestId,
+    /// A user code, drawn at random, hashed.
+    pub user_code: UserCodeHash,
+}
+
+/// Step 1: the request of a client, open until it expires. Its scopes are frozen here.
+///
+/// # Errors
+/// [`Refusal::UnauthorizedClient`] when the client did not register for this grant.
+pub fn open(
+    client: &KnownClient,
+    fresh: &Fresh,
+    requester: Requester,
+    now: Timestamp,
+    lifetime: Lifetime,
+) -> Result<DeviceRequest, Refusal> {
+    client.may_use(GrantType::DeviceCode)?;
+    let registration = client.registration();
+    Ok(DeviceRequest {
+        id: fresh.id,
+        user_code: fresh.user_code,
+        client: client.id(),
+        client_name: registration.name.clone(),
+        scopes: registration.scopes.clone(),
+        requester,
+        created_at: now,
+        expires_at: now.plus(lifetime),
+        state: DeviceState::Pending,
+    })
+}
 
 /// Step 2: a person's decision about the request with a user code.
 #[derive(Debug)]

@@ -103,7 +103,6 @@ impl Input {
 /// The answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_debug_implementations, reason = "it holds tokens in the clear, on their way out")]
 pub struct Output<'a> {
     /// `accessToken`.
     pub access_token: &'a str,

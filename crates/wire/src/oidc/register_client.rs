@@ -70,7 +70,6 @@ impl Input {
 /// The answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_debug_implementations, reason = "it holds a secret in the clear, on its way out")]
 pub struct Output<'a> {
     /// The absolute address of `/authorize`. AWS sends null; tools that build its address themselves would go to
     /// AWS with it.

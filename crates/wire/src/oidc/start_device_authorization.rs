@@ -49,7 +49,6 @@ impl Input {
 /// The answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_debug_implementations, reason = "it holds secrets in the clear, on their way out")]
 pub struct Output<'a> {
     /// `deviceCode`.
     pub device_code: &'a str,

@@ -1,0 +1,133 @@
+//! The server as one value: everything that a request needs, and nothing global.
+
+use std::sync::Arc;
+
+use doorward_core::client::RegistrationPolicy;
+use doorward_core::credentials::{CredentialBroker, SharedEntropy};
+use doorward_core::ids::PersonId;
+use doorward_core::store::Store;
+use doorward_core::time::Lifetimes;
+use doorward_keys::KeyRing;
+use doorward_upstream::identity::local::Passwords;
+
+use crate::ambient::Clock;
+use crate::dev::Development;
+use crate::limits::Limits;
+use crate::site::Site;
+use crate::tokens::Tokens;
+
+/// The server.
+pub struct App {
+    pub(crate) site: Site,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) tokens: Tokens,
+    pub(crate) passwords: Passwords,
+    pub(crate) broker: Arc<dyn CredentialBroker>,
+    pub(crate) limits: Limits,
+    pub(crate) policy: Policy,
+    pub(crate) development: Option<Development>,
+}
+
+/// What the operator decides.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How long things live.
+    pub lifetimes: Lifetimes,
+    /// What may be registered.
+    pub registration: RegistrationPolicy,
+    /// Seconds between the polls of one device code; 0 for any speed.
+    pub poll_interval: u32,
+    /// How many device requests are kept at most.
+    pub device_requests: DeviceRequestQuota,
+    /// Whether callers are limited in how often they may ask.
+    pub rate_limits: bool,
+}
+
+/// How many device requests are kept at most: anybody can make them, so the room they take has an end.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceRequestQuota {
+    /// From one address.
+    pub from_address: usize,
+    /// From anywhere.
+    pub total: usize,
+}
+
+impl Default for DeviceRequestQuota {
+    /// An office behind one address can sign in at once, and all of it stays below 50 MB.
+    fn default() -> Self {
+        Self { from_address: 1_000, total: 100_000 }
+    }
+}
+
+/// What a server is made of.
+pub struct Parts {
+    /// Where it is found.
+    pub site: Site,
+    /// Its state.
+    pub store: Arc<dyn Store>,
+    /// Its clock.
+    pub clock: Arc<Clock>,
+    /// Its keys.
+    pub keys: KeyRing,
+    /// Its random bytes.
+    pub entropy: SharedEntropy,
+    /// Where role credentials come from.
+    pub broker: Arc<dyn CredentialBroker>,
+    /// What the operator decides.
+    pub policy: Policy,
+    /// What only a development server has.
+    pub development: Option<Development>,
+}
+
+/// How many passwords are checked at once.
+const PASSWORDS_AT_ONCE: usize = 2;
+
+impl App {
+    /// A server made of `parts`.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { site, store, clock, keys, entropy, broker, policy, development } = parts;
+        Self {
+            tokens: Tokens::new(&keys, entropy),
+            limits: Limits::new(&clock, policy.poll_interval, policy.rate_limits),
+            passwords: Passwords::new(PASSWORDS_AT_ONCE),
+            site,
+            store,
+            clock,
+            broker,
+            policy,
+            development,
+        }
+    }
+
+    /// Who approves everything without being asked: development only.
+    pub(crate) fn auto_approver(&self) -> Option<&PersonId> {
+        self.development.as_ref()?.auto_approve.as_ref()
+    }
+
+    /// Its state.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Its clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Forgets what is of no more use, a batch at a time.
+    ///
+    /// # Errors
+    /// [`doorward_core::store::Outage`] when the store fails.
+    pub async fn sweep(&self) -> Result<(), doorward_core::store::Outage> {
+        const BATCH: usize = 200;
+        self.limits.forget();
+        while self.store.sweep(self.clock.now(), BATCH).await? >= BATCH {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+}

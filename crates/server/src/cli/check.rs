@@ -1,0 +1,124 @@
+//! `doorward check`: what is wrong with a production server, and how to mend it. Changes nothing.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, ensure};
+use doorward_core::time::Timestamp;
+
+use super::serve;
+use crate::ambient::Clock;
+use crate::config::Config;
+use crate::http::tls::Certificate;
+use crate::keyfile;
+
+/// Before this, a clock is not merely wrong: it was never set. 2026-01-01.
+const EARLIEST: Timestamp = Timestamp::from_seconds(1_767_225_600);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", env = "DOORWARD_CONFIG", default_value = "doorward.toml")]
+    config: PathBuf,
+}
+
+/// Looks at one thing after the other; all of them, however many are wrong.
+pub(super) fn run(options: &Options) -> ExitCode {
+    let mut report = Report { failed: false };
+    report.line("configuration", Config::read(&options.config).map(|_| options.config.display().to_string()));
+    let Ok(config) = Config::read(&options.config) else { return ExitCode::FAILURE };
+
+    report.line(
+        "public_url",
+        serve::site(&config).map(|site| format!("{}; people open {}", site.base(), site.start_url())),
+    );
+    report.line("start URL", start_url(&config));
+    report.line(
+        "directory",
+        serve::directory(&config.directory).map(|file| {
+            format!(
+                "{} people, {} accounts, {} assignments",
+                file.people.len(),
+                file.accounts.len(),
+                file.assignments.len()
+            )
+        }),
+    );
+    report.line("master key", master_key(&config));
+    report.line("data_dir", data_dir(&config));
+    if let Some(tls) = &config.tls {
+        let loaded =
+            Certificate::load(&tls.certificate, &tls.key).and_then(|certificate| certificate.server_config());
+        report.line("TLS", loaded.map(|_| tls.certificate.display().to_string()));
+    }
+    report.line("listen", listen(&config));
+    report.line("clock", clock());
+    if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+struct Report {
+    failed: bool,
+}
+
+impl Report {
+    fn line<E: Into<anyhow::Error>>(&mut self, what: &str, outcome: Result<String, E>) {
+        match outcome {
+            Ok(facts) => println!("ok    {what}: {facts}"),
+            Err(error) => {
+                self.failed = true;
+                println!("WRONG {what}: {:#}", error.into());
+            }
+        }
+    }
+}
+
+/// Newer AWS CLIs take nothing that is not, or does not lead to, a host of AWS's own.
+fn start_url(config: &Config) -> anyhow::Result<String> {
+    let owned = |url: &String| {
+        url.starts_with("https://")
+            && url.split('/').nth(2).is_some_and(|host| host.ends_with(".awsapps.com"))
+    };
+    ensure!(
+        config.start_url_redirect.as_ref().is_some_and(owned) || config.start_url_aliases.iter().any(owned),
+        "the AWS CLI from 2.35.13 on refuses {}/start: add start_url_aliases = [\"https://NAME.doorward.awsapps.com/start\"] \
+         and let clients use that as their sso_start_url",
+        config.public_url
+    );
+    Ok("has an alias that the AWS CLI accepts".to_owned())
+}
+
+fn master_key(config: &Config) -> anyhow::Result<String> {
+    let file = serve::key_file(config);
+    if config.master_key_file.is_none() && !file.exists() {
+        return Ok(format!("{} will be made at the first start", file.display()));
+    }
+    keyfile::load(&file)?;
+    Ok(file.display().to_string())
+}
+
+fn data_dir(config: &Config) -> anyhow::Result<String> {
+    let directory = &config.data_dir;
+    if !directory.exists() {
+        return Ok(format!("{} will be made at the first start", directory.display()));
+    }
+    let metadata = directory.metadata().with_context(|| directory.display().to_string())?;
+    ensure!(metadata.is_dir(), "{} is not a directory", directory.display());
+    ensure!(!metadata.permissions().readonly(), "{} cannot be written", directory.display());
+    Ok(directory.display().to_string())
+}
+
+fn listen(config: &Config) -> anyhow::Result<String> {
+    TcpListener::bind(config.listen)
+        .with_context(|| format!("cannot listen on {}; is doorward running already?", config.listen))?;
+    Ok(config.listen.to_string())
+}
+
+fn clock() -> anyhow::Result<String> {
+    let now = Clock::system().now();
+    ensure!(
+        now >= EARLIEST,
+        "this machine believes it is before 2026: set its clock, or every token will be wrong"
+    );
+    Ok(jiff::Timestamp::from_millisecond(now.millis())?.to_string())
+}

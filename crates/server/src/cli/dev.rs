@@ -1,0 +1,359 @@
+//! `doorward dev`: a server on this machine, ready at once.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail, ensure};
+use doorward_core::client::RegistrationPolicy;
+use doorward_core::credentials::SharedEntropy;
+use doorward_core::directory::DirectoryFile;
+use doorward_core::ids::PersonId;
+use doorward_core::secret::Password;
+use doorward_core::time::{Lifetime, Lifetimes};
+use doorward_keys::KeyRing;
+use doorward_store::{Location, Opened};
+use doorward_upstream::credentials::built_in::BuiltIn;
+use doorward_upstream::identity::local;
+use serde::Serialize;
+
+use super::run;
+use crate::ambient::{Clock, OsEntropy, draw};
+use crate::app::{App, DeviceRequestQuota, Parts, Policy};
+use crate::config::{self, check_directory};
+use crate::dev::{Development, Faults, FaultyStore, seed};
+use crate::http::listen::Listener;
+use crate::http::routes::router;
+use crate::site::Site;
+use crate::{keyfile, setup};
+
+/// Two labels in front of `awsapps.com`: the AWS CLI takes the host for AWS's own, and nobody can have it there,
+/// since real aliases have one label.
+const ALIAS: &str = "https://local.doorward.awsapps.com/start";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Where to listen; on this machine only. Port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8377", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Keep state here. Without it everything is forgotten at the end.
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    /// People, groups, accounts and roles of one's own, instead of the seeded ones.
+    #[arg(long, value_name = "FILE")]
+    directory: Option<PathBuf>,
+    /// Approve every request at once, as this person. Insecure: whoever reaches the port gets their roles.
+    #[arg(long, value_name = "PERSON")]
+    auto_approve: Option<String>,
+    /// Print one line of JSON when ready, and nothing else, on standard output.
+    #[arg(long)]
+    json: bool,
+    /// `sso_region` of the clients.
+    #[arg(long, default_value = "us-east-1")]
+    region: String,
+    /// Another start URL to answer to; may be repeated.
+    #[arg(long, value_name = "URL")]
+    start_url_alias: Vec<String>,
+    /// Limit how often callers may ask, as `serve` does.
+    #[arg(long)]
+    rate_limits: bool,
+    /// Seconds between polls of one device code; 0 lets them follow each other at any speed.
+    #[arg(long, default_value_t = 1, value_name = "SECONDS")]
+    poll_interval: u32,
+    #[command(flatten)]
+    lifetimes: LifetimeOptions,
+}
+
+/// Lifetimes in seconds, to watch things expire.
+#[derive(Debug, clap::Args)]
+struct LifetimeOptions {
+    /// Seconds that an access token lives.
+    #[arg(long, default_value_t = Lifetimes::default().access_token.seconds(), value_name = "SECONDS")]
+    access_token_lifetime: u32,
+    /// Seconds that a session lives, refreshed or not.
+    #[arg(long, default_value_t = Lifetimes::default().session.seconds(), value_name = "SECONDS")]
+    session_lifetime: u32,
+    /// Seconds that a device code lives.
+    #[arg(long, default_value_t = Lifetimes::default().device_request.seconds(), value_name = "SECONDS")]
+    device_code_lifetime: u32,
+    /// Seconds that an authorization code lives.
+    #[arg(long, default_value_t = Lifetimes::default().authorization_code.seconds(), value_name = "SECONDS")]
+    authorization_code_lifetime: u32,
+    /// Seconds that a client registration lives.
+    #[arg(long, default_value_t = Lifetimes::default().registration.seconds(), value_name = "SECONDS")]
+    registration_lifetime: u32,
+    /// Seconds that the previous refresh token is still answered, with its own successor.
+    #[arg(long, default_value_t = Lifetimes::default().refresh_grace.seconds(), value_name = "SECONDS")]
+    refresh_grace: u32,
+}
+
+impl LifetimeOptions {
+    fn lifetimes(&self) -> Lifetimes {
+        Lifetimes {
+            access_token: Lifetime::from_seconds(self.access_token_lifetime),
+            session: Lifetime::from_seconds(self.session_lifetime),
+            device_request: Lifetime::from_seconds(self.device_code_lifetime),
+            authorization_code: Lifetime::from_seconds(self.authorization_code_lifetime),
+            registration: Lifetime::from_seconds(self.registration_lifetime),
+            refresh_grace: Lifetime::from_seconds(self.refresh_grace),
+            ..Lifetimes::default()
+        }
+    }
+}
+
+/// What `--json` says, in one line.
+#[derive(Serialize)]
+struct Ready<'a> {
+    oidc_endpoint: &'a str,
+    portal_endpoint: &'a str,
+    start_url: String,
+    start_url_aliases: &'a [String],
+    region: &'a str,
+    people: Vec<ReadyPerson<'a>>,
+    accounts: Vec<ReadyAccount<'a>>,
+}
+
+#[derive(Serialize)]
+struct ReadyPerson<'a> {
+    user_name: &'a str,
+    /// Null for people of one's own whose password is known as a hash alone.
+    password: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ReadyAccount<'a> {
+    id: &'a str,
+    name: &'a str,
+    roles: Vec<&'a str>,
+}
+
+/// The people and accounts to start with, and the passwords that are known.
+struct Cast {
+    file: DirectoryFile,
+    passwords: Vec<(String, String)>,
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<()> {
+    ensure!(
+        options.listen.ip().is_loopback(),
+        "doorward dev listens on this machine alone, for its passwords are public: {} is not a loopback address; \
+         `doorward serve` is for others",
+        options.listen
+    );
+    run::start_logging(false);
+    let cast = cast(options)?;
+    let auto_approve = options.auto_approve.as_deref().map(|name| approver(name, &cast.file)).transpose()?;
+    run::block_on(start(options, cast, auto_approve))
+}
+
+async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) -> anyhow::Result<()> {
+    let listener = Listener::bind(options.listen).await?;
+    let entropy: SharedEntropy = Arc::new(OsEntropy);
+    let (location, keys) = match &options.data_dir {
+        None => (Location::Memory, KeyRing::new(&draw(&*entropy))),
+        Some(directory) => {
+            run::make_data_dir(directory)?;
+            let keys = keyfile::load_or_create(&directory.join("master.key"), &*entropy)?;
+            (Location::Embedded(directory.clone()), keys)
+        }
+    };
+    let Opened { store, closer } = doorward_store::open(&location)?;
+    run::apply_directory(&*store, cast.file.clone()).await?;
+
+    let aliases = [ALIAS.to_owned()].into_iter().chain(options.start_url_alias.iter().cloned()).collect();
+    let site = Site::new(&format!("http://{}", listener.local_addr()?), aliases, options.region.clone())?;
+    let faults = Arc::new(Faults::default());
+    let built_in = Arc::new(BuiltIn::new(&keys, Arc::clone(&entropy)));
+    let development = Development {
+        auto_approve: auto_approve.clone(),
+        hints: cast.passwords.clone(),
+        faults: Arc::clone(&faults),
+        built_in: Arc::clone(&built_in),
+    };
+    let lifetimes = options.lifetimes.lifetimes();
+    let app = Arc::new(App::new(Parts {
+        store: Arc::new(FaultyStore::new(store, faults)),
+        clock: Arc::new(Clock::system()),
+        keys,
+        entropy,
+        broker: built_in,
+        policy: Policy {
+            registration: RegistrationPolicy {
+                redirect_uris: Vec::new(),
+                scopes: None,
+                lifetime: lifetimes.registration,
+            },
+            lifetimes,
+            poll_interval: options.poll_interval,
+            device_requests: quota(options.rate_limits),
+            rate_limits: options.rate_limits,
+        },
+        development: Some(development),
+        site: site.clone(),
+    }));
+    let listener = Listener::new(listener, router(&app));
+    announce(options, &site, &cast, auto_approve.as_ref())?;
+    run::serve(app, listener, closer).await
+}
+
+fn quota(limited: bool) -> DeviceRequestQuota {
+    if limited {
+        DeviceRequestQuota::default()
+    } else {
+        DeviceRequestQuota { from_address: 1_000_000, total: 1_000_000 }
+    }
+}
+
+/// The seeded people, or those of `--directory`.
+fn cast(options: &Options) -> anyhow::Result<Cast> {
+    let Some(file) = &options.directory else {
+        return Ok(Cast { file: seed::directory()?, passwords: seed::passwords() });
+    };
+    let mut table: toml::Table = config::read(file)?;
+    let passwords = take_passwords(&mut table)?;
+    // With passwords taken out, whatever else is wrong is found by the same reader as in `serve`; with none, it
+    // reads the file as it was written, and its complaints name the line.
+    let directory: DirectoryFile = if passwords.is_empty() {
+        config::read(file)?
+    } else {
+        let text = toml::to_string(&table).context("the directory cannot be read again")?;
+        config::parse(&text).with_context(|| file.display().to_string())?
+    };
+    check_directory(&directory).with_context(|| file.display().to_string())?;
+    Ok(Cast { file: directory, passwords })
+}
+
+/// Takes each person's `password`, which only a development server knows, and puts its hash in its place.
+fn take_passwords(table: &mut toml::Table) -> anyhow::Result<Vec<(String, String)>> {
+    let mut passwords = Vec::new();
+    let people = table.get_mut("people").and_then(toml::Value::as_array_mut);
+    for person in people.into_iter().flatten().filter_map(toml::Value::as_table_mut) {
+        let name = person.get("user_name").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+        let Some(password) = person.remove("password") else { continue };
+        let Some(password) = password.as_str() else { bail!("person {name}: password must be a string") };
+        let hash = local::hash(&Password::new(password), &draw(&OsEntropy))
+            .with_context(|| format!("person {name}"))?;
+        person.insert("password_hash".to_owned(), hash.into());
+        passwords.push((name, password.to_owned()));
+    }
+    Ok(passwords)
+}
+
+fn approver(name: &str, directory: &DirectoryFile) -> anyhow::Result<PersonId> {
+    let known: Vec<&str> = directory.people.iter().map(|person| person.user_name.as_str()).collect();
+    match directory.people.iter().find(|person| person.user_name.as_str() == name) {
+        Some(person) if person.disabled => bail!("--auto-approve {name}: this person is disabled"),
+        Some(person) => Ok(person.user_name.clone()),
+        None => bail!("--auto-approve {name}: there is no such person; there are {}", known.join(", ")),
+    }
+}
+
+/// Says that the server is ready, and how to use it. The socket is bound: whoever connects now is answered.
+fn announce(
+    options: &Options,
+    site: &Site,
+    cast: &Cast,
+    auto_approve: Option<&PersonId>,
+) -> anyhow::Result<()> {
+    if let Some(person) = auto_approve {
+        tracing::warn!(%person, "INSECURE: every request is approved at once, without being asked");
+    }
+    let mut text =
+        if options.json { serde_json::to_string(&ready(site, cast))? } else { welcome(options, site, cast) };
+    text.push('\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output is closed")
+}
+
+fn ready<'a>(site: &'a Site, cast: &'a Cast) -> Ready<'a> {
+    let file = &cast.file;
+    let password = |name: &str| {
+        cast.passwords.iter().find(|(known, _)| known == name).map(|(_, password)| password.as_str())
+    };
+    Ready {
+        oidc_endpoint: site.base(),
+        portal_endpoint: site.base(),
+        start_url: site.start_url(),
+        start_url_aliases: site.aliases(),
+        region: site.region(),
+        people: file
+            .people
+            .iter()
+            .map(|person| ReadyPerson {
+                user_name: person.user_name.as_str(),
+                password: password(person.user_name.as_str()),
+            })
+            .collect(),
+        accounts: file
+            .accounts
+            .iter()
+            .map(|account| ReadyAccount {
+                id: account.id.as_str(),
+                name: &account.name,
+                roles: roles_in(file, account.id.as_str()),
+            })
+            .collect(),
+    }
+}
+
+/// The roles that anybody has in an account.
+fn roles_in<'a>(file: &'a DirectoryFile, account: &str) -> Vec<&'a str> {
+    file.permission_sets
+        .iter()
+        .map(|set| &set.name)
+        .filter(|name| {
+            file.assignments.iter().any(|assignment| {
+                assignment.permission_sets.contains(name)
+                    && assignment.accounts.iter().any(|assigned| assigned.as_str() == account)
+            })
+        })
+        .map(doorward_core::ids::RoleName::as_str)
+        .collect()
+}
+
+fn welcome(options: &Options, site: &Site, cast: &Cast) -> String {
+    let base = site.base();
+    let ready = ready(site, cast);
+    let (account, role) = ready
+        .accounts
+        .iter()
+        .find_map(|account| Some((account.id, *account.roles.last()?)))
+        .unwrap_or(("111122223333", "ROLE"));
+    let people: Vec<String> = ready
+        .people
+        .iter()
+        .map(|person| {
+            format!("  {:<16} {}", person.user_name, person.password.unwrap_or("(known as a hash alone)"))
+        })
+        .collect();
+    let config = setup::config_file(site, account, role);
+    let kept = options.data_dir.as_ref().map_or_else(
+        || "State is forgotten at the end; --data-dir keeps it.".to_owned(),
+        |directory| format!("State is kept in {}.", directory.display()),
+    );
+    format!(
+        "Doorward is ready on {base} — for development, on this machine alone. {kept}\n\
+         \n\
+         1. Point the AWS CLI and SDKs at it, in the shell that will use them:\n\
+         \n  export AWS_ENDPOINT_URL_SSO_OIDC={base}\n  export AWS_ENDPOINT_URL_SSO={base}\n  \
+         export AWS_ENDPOINT_URL_STS={base}\n\
+         \n\
+         2. Add a profile to ~/.aws/config:\n\
+         \n{}\n\
+         3. Sign in, and see who you are:\n\
+         \n  aws sso login --profile doorward\n  aws sts get-caller-identity --profile doorward\n\
+         \n\
+         People (user name, password):\n\
+         \n{}\n\
+         \n\
+         Your access, in a browser: {}\n",
+        indent(&config),
+        people.join("\n"),
+        site.start_url(),
+    )
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect()
+}

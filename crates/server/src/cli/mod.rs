@@ -1,0 +1,46 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod check;
+mod dev;
+mod hash_password;
+mod run;
+mod serve;
+
+/// A self-hosted IAM Identity Center for anything that speaks the AWS APIs.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a server for development, with people, accounts and roles, on this machine alone.
+    Dev(dev::Options),
+    /// Start a server for production.
+    Serve(serve::Options),
+    /// Say what is wrong with a production server's configuration, keys, store and certificate.
+    Check(check::Options),
+    /// Print the hash of a password, for `password_hash` in the directory file.
+    HashPassword,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// What went wrong, in words for whoever typed the command.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Dev(options) => dev::run(&options).map(|()| ExitCode::SUCCESS),
+            Command::Serve(options) => serve::run(&options).map(|()| ExitCode::SUCCESS),
+            Command::Check(options) => Ok(check::run(&options)),
+            Command::HashPassword => hash_password::run().map(|()| ExitCode::SUCCESS),
+        }
+    }
+}

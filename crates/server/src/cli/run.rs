@@ -1,0 +1,97 @@
+//! What both kinds of server share: logging, the runtime, the store's life, signals.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use doorward_core::directory::DirectoryFile;
+use doorward_core::store::{CommitError, Store};
+use doorward_core::verdict::Change;
+use doorward_store::Closer;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
+use crate::http::listen::Listener;
+
+/// How often rows that are of no more use are swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// Logs to standard error: `RUST_LOG` chooses what, and `info` is the default.
+pub(super) fn start_logging(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        builder.json().flatten_event(true).init();
+    } else {
+        builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+    }
+}
+
+/// Runs `server` to its end.
+pub(super) fn block_on<T>(server: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(server)
+}
+
+/// Makes `file` the directory, unless it is already.
+pub(super) async fn apply_directory(store: &dyn Store, file: DirectoryFile) -> anyhow::Result<()> {
+    let current = store.directory().await?;
+    if *current.file() == file {
+        return Ok(());
+    }
+    let change = Change::ReplaceDirectory { from: current.version(), file: Box::new(file) };
+    match store.commit(vec![change]).await {
+        Ok(()) => {
+            info!(version = current.version() + 1, "the directory was replaced");
+            Ok(())
+        }
+        Err(CommitError::Conflict) => {
+            anyhow::bail!("the directory was changed by somebody else just now: try again")
+        }
+        Err(CommitError::Outage(outage)) => Err(outage.into()),
+    }
+}
+
+/// Serves until SIGTERM or ctrl-c, then finishes what is under way and closes the store.
+pub(super) async fn serve(app: Arc<App>, listener: Listener, closer: Closer) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
+    listener
+        .serve(async move {
+            tokio::select! {
+                _ = terminate.recv() => info!("SIGTERM: finishing the requests under way"),
+                _ = interrupt.recv() => info!("interrupted: finishing the requests under way"),
+            }
+        })
+        .await;
+    sweeper.abort();
+    closer.close().await?;
+    info!("stopped");
+    Ok(())
+}
+
+async fn sweep(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        if let Err(outage) = app.sweep().await {
+            error!("expired rows were not swept: {outage}");
+        }
+    }
+}
+
+/// Makes the data directory, for this user alone.
+pub(super) fn make_data_dir(directory: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("cannot make the data directory {}", directory.display()))
+}

@@ -1,0 +1,122 @@
+//! `doorward serve`: a server for production.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use doorward_core::client::RegistrationPolicy;
+use doorward_core::credentials::SharedEntropy;
+use doorward_core::directory::DirectoryFile;
+use doorward_keys::KeyRing;
+use doorward_store::{Location, Opened};
+use doorward_upstream::credentials::built_in::BuiltIn;
+use tracing::{info, warn};
+
+use super::run;
+use crate::ambient::{Clock, OsEntropy};
+use crate::app::{App, DeviceRequestQuota, Parts, Policy};
+use crate::config::{self, Config, check_directory};
+use crate::http::listen::Listener;
+use crate::http::proxy::TrustedProxies;
+use crate::http::routes::router;
+use crate::http::tls::Certificate;
+use crate::keyfile;
+use crate::site::Site;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", env = "DOORWARD_CONFIG", default_value = "doorward.toml")]
+    config: PathBuf,
+    /// Log as lines of JSON.
+    #[arg(long)]
+    log_json: bool,
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<()> {
+    run::start_logging(options.log_json);
+    let config = Config::read(&options.config)?;
+    run::block_on(start(config))
+}
+
+async fn start(config: Config) -> anyhow::Result<()> {
+    let directory = directory(&config.directory)?;
+    let entropy: SharedEntropy = Arc::new(OsEntropy);
+    run::make_data_dir(&config.data_dir)?;
+    let keys = keys(&config, &entropy)?;
+    let certificate =
+        config.tls.as_ref().map(|tls| Certificate::load(&tls.certificate, &tls.key)).transpose()?;
+    let tcp = Listener::bind(config.listen).await?;
+    let Opened { store, closer } = doorward_store::open(&Location::Embedded(config.data_dir.clone()))?;
+    run::apply_directory(&*store, directory).await?;
+
+    let broker = Arc::new(BuiltIn::new(&keys, Arc::clone(&entropy)));
+    warn!("INSECURE: role credentials come from the built-in source, and no real service accepts them");
+    let app = Arc::new(App::new(Parts {
+        site: site(&config)?,
+        store,
+        clock: Arc::new(Clock::system()),
+        keys,
+        entropy,
+        broker,
+        policy: policy(&config)?,
+        development: None,
+    }));
+    let mut listener = Listener::new(tcp, router(&app));
+    if let Some(proxy) = &config.proxy {
+        let proxies = TrustedProxies::new(proxy.trusted.clone());
+        let only = config.tls.is_none() && !proxies.is_empty();
+        listener = listener.behind(proxies, only);
+    }
+    if let Some(certificate) = &certificate {
+        listener = listener.with_tls(certificate.server_config()?);
+        tokio::spawn(Arc::clone(certificate).keep_fresh());
+    }
+    info!(listen = %config.listen, public_url = %app.site.base(), tls = certificate.is_some(), "ready");
+    run::serve(app, listener, closer).await
+}
+
+/// The directory file, checked.
+pub(super) fn directory(file: &Path) -> anyhow::Result<DirectoryFile> {
+    let directory: DirectoryFile = config::read(file)?;
+    check_directory(&directory).map_err(|problems| anyhow!("{}:\n{problems}", file.display()))?;
+    Ok(directory)
+}
+
+/// Where the master key lies.
+pub(super) fn key_file(config: &Config) -> PathBuf {
+    config.master_key_file.clone().unwrap_or_else(|| config.data_dir.join("master.key"))
+}
+
+fn keys(config: &Config, entropy: &SharedEntropy) -> anyhow::Result<KeyRing> {
+    let file = key_file(config);
+    // A file that the operator names is one that the operator keeps: a missing one is a mistake.
+    if config.master_key_file.is_some() {
+        keyfile::load(&file)
+    } else {
+        keyfile::load_or_create(&file, &**entropy)
+    }
+}
+
+pub(super) fn site(config: &Config) -> anyhow::Result<Site> {
+    let site = Site::new(&config.public_url, config.start_url_aliases.clone(), config.region.clone())?;
+    Ok(match &config.start_url_redirect {
+        Some(target) => site.with_start_url_redirect(target.clone())?,
+        None => site,
+    })
+}
+
+fn policy(config: &Config) -> anyhow::Result<Policy> {
+    let lifetimes = config.lifetimes().map_err(|why| anyhow!(why))?;
+    Ok(Policy {
+        registration: RegistrationPolicy {
+            redirect_uris: config.registration.redirect_uris.clone(),
+            scopes: config.scopes().map_err(|why| anyhow!(why))?,
+            lifetime: lifetimes.registration,
+        },
+        lifetimes,
+        poll_interval: 1,
+        device_requests: DeviceRequestQuota::default(),
+        rate_limits: true,
+    })
+}

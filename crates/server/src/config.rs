@@ -1,0 +1,311 @@
+//! Files that operators write: `doorward.toml` and the directory. A mistake names the file, the line, the key, and
+//! the nearest key that exists.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use doorward_core::directory::{Directory, DirectoryFile};
+use doorward_core::scope::Scopes;
+use doorward_core::time::{Lifetime, Lifetimes};
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// What is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// The configuration of `doorward serve`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where clients and browsers find the server: an origin, without a path.
+    pub public_url: String,
+    /// Start URLs it answers to beside its own.
+    #[serde(default)]
+    pub start_url_aliases: Vec<String>,
+    /// Where the AWS CLI's `HEAD` of the start URL is sent on to.
+    pub start_url_redirect: Option<String>,
+    /// `sso_region`.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// Where its state lies.
+    pub data_dir: PathBuf,
+    /// The master key; `master.key` in `data_dir` when absent, made at the first start.
+    pub master_key_file: Option<PathBuf>,
+    /// People, groups, accounts, permission sets and assignments.
+    pub directory: PathBuf,
+    /// TLS. Without it the server speaks plain HTTP, on loopback or behind `proxy`.
+    pub tls: Option<Tls>,
+    /// Who may speak for clients.
+    pub proxy: Option<Proxy>,
+    /// How long things live, in seconds.
+    #[serde(default)]
+    pub lifetimes: LifetimeConfig,
+    /// What clients may register.
+    #[serde(default)]
+    pub registration: RegistrationConfig,
+    /// Must be true: role credentials come from the built-in source, which no real service accepts.
+    #[serde(default)]
+    pub insecure_built_in_credentials: bool,
+}
+
+/// `[tls]`: files in PEM, read again when they change.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain, the server's own first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// `[proxy]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proxy {
+    /// Networks whose `X-Forwarded-For` is believed. Without TLS nobody else is served.
+    pub trusted: Vec<IpNet>,
+}
+
+/// `[lifetimes]`, in seconds.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LifetimeConfig {
+    access_token: Option<u32>,
+    session: Option<u32>,
+    device_request: Option<u32>,
+    authorization_code: Option<u32>,
+    registration: Option<u32>,
+    refresh_grace: Option<u32>,
+}
+
+/// `[registration]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrationConfig {
+    /// Redirect URIs accepted beside those on 127.0.0.1.
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    /// Scopes that may be registered; all when absent.
+    pub scopes: Option<Vec<String>>,
+}
+
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+impl Config {
+    /// Reads a configuration file. Paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = read(file)?;
+        let folder = file.parent().unwrap_or_else(|| Path::new(""));
+        let place = |path: &mut PathBuf| *path = folder.join(&*path);
+        place(&mut config.data_dir);
+        place(&mut config.directory);
+        config.master_key_file.as_mut().map(place);
+        if let Some(tls) = &mut config.tls {
+            place(&mut tls.certificate);
+            place(&mut tls.key);
+        }
+        config.check().map_err(|why| ConfigError(format!("{}: {why}", file.display())))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let secure = self.public_url.starts_with("https://");
+        if self.tls.is_some() && !secure {
+            return Err("public_url must begin with https:// when there is [tls]".into());
+        }
+        let proxied = self.proxy.as_ref().is_some_and(|proxy| !proxy.trusted.is_empty());
+        if self.tls.is_none() && !proxied && !self.listen.ip().is_loopback() {
+            return Err(format!(
+                "listen = \"{}\" would serve plain HTTP to anybody: add [tls] with certificate and key, or [proxy] with \
+                 the networks of the proxies in front (trusted = [\"10.0.0.0/8\"]), or listen on 127.0.0.1",
+                self.listen
+            ));
+        }
+        if !self.insecure_built_in_credentials {
+            return Err("there is no source of role credentials but the built-in one, which no real service accepts: set \
+                        insecure_built_in_credentials = true to use it all the same"
+                .into());
+        }
+        self.scopes().map(drop)?;
+        self.lifetimes().map(drop)
+    }
+
+    /// Scopes that may be registered.
+    ///
+    /// # Errors
+    /// When one of them is malformed.
+    pub fn scopes(&self) -> Result<Option<Scopes>, String> {
+        let parse = |scopes: &Vec<String>| {
+            Scopes::parse(scopes.iter().map(String::as_str))
+                .map_err(|_| "registration.scopes: not a scope".to_owned())
+        };
+        self.registration.scopes.as_ref().map(parse).transpose()
+    }
+
+    /// How long things live.
+    ///
+    /// # Errors
+    /// When a lifetime is out of its bounds.
+    pub fn lifetimes(&self) -> Result<Lifetimes, String> {
+        let mut lifetimes = Lifetimes::default();
+        let given = &self.lifetimes;
+        // Below 15 minutes the AWS CLI refreshes at every command.
+        set(&mut lifetimes.access_token, "access_token", given.access_token, 900..=43_200)?;
+        set(&mut lifetimes.session, "session", given.session, 900..=7_776_000)?;
+        set(&mut lifetimes.device_request, "device_request", given.device_request, 60..=1800)?;
+        set(&mut lifetimes.authorization_code, "authorization_code", given.authorization_code, 10..=600)?;
+        set(&mut lifetimes.registration, "registration", given.registration, 3600..=31_536_000)?;
+        set(&mut lifetimes.refresh_grace, "refresh_grace", given.refresh_grace, 0..=600)?;
+        Ok(lifetimes)
+    }
+}
+
+fn set(
+    lifetime: &mut Lifetime,
+    name: &str,
+    given: Option<u32>,
+    bounds: std::ops::RangeInclusive<u32>,
+) -> Result<(), String> {
+    let Some(seconds) = given else { return Ok(()) };
+    if !bounds.contains(&seconds) {
+        return Err(format!("lifetimes.{name} must be {} to {} seconds", bounds.start(), bounds.end()));
+    }
+    *lifetime = Lifetime::from_seconds(seconds);
+    Ok(())
+}
+
+/// Reads a TOML file.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn read<T: DeserializeOwned>(file: &Path) -> Result<T, ConfigError> {
+    let text = read_text(file)?;
+    parse(&text).map_err(|ConfigError(why)| ConfigError(format!("{}: {why}", file.display())))
+}
+
+/// Reads a file as text.
+///
+/// # Errors
+/// Which file, and why not.
+pub fn read_text(file: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(file).map_err(|error| ConfigError(format!("{}: {error}", file.display())))
+}
+
+/// Reads TOML.
+///
+/// # Errors
+/// What is wrong, with line, column, and the nearest key that exists.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let before = text.get(..at).unwrap_or_default();
+        let (line, start) =
+            (before.matches('\n').count() + 1, before.rfind('\n').map_or(0, |newline| newline + 1));
+        let column = before[start..].chars().count() + 1;
+        let message = error.message().trim();
+        let mut why = format!("line {line}, column {column}: {message}");
+        if let Some(nearest) = nearest(message) {
+            // Writing into a string cannot fail.
+            let _ = write!(why, "; did you mean `{nearest}`?");
+        }
+        ConfigError(why)
+    })
+}
+
+/// The known key nearest to the unknown one that serde complains about: its message quotes both in backticks.
+fn nearest(message: &str) -> Option<&str> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = message.starts_with("unknown field").then(|| quoted.next())??;
+    let (similarity, known) = quoted
+        .map(|known| (strsim::jaro_winkler(unknown, known), known))
+        .max_by(|one, other| one.0.total_cmp(&other.0))?;
+    (similarity > 0.7).then_some(known)
+}
+
+/// Checks a directory beyond its form: names, references, and that every password hash can be used.
+///
+/// # Errors
+/// Everything that is wrong with it, each line naming the entry.
+pub fn check_directory(file: &DirectoryFile) -> Result<(), ConfigError> {
+    let mut problems = Directory::new(file.clone(), 0).err().map(|problems| problems.0).unwrap_or_default();
+    for person in &file.people {
+        let Some(hash) = &person.password_hash else { continue };
+        if let Err(why) = doorward_upstream::identity::local::check_hash(hash) {
+            problems.push(format!(
+                "person {}: password_hash cannot be used: {why}; `doorward hash-password` makes one",
+                person.user_name
+            ));
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems.join("\n"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "listen = \"127.0.0.1:8443\"\npublic_url = \"https://sso.example.org\"\ndata_dir = \"data\"\n\
+                        directory = \"directory.toml\"\ninsecure_built_in_credentials = true\n";
+
+    fn problem(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("doorward.toml");
+        std::fs::write(&file, text).unwrap();
+        let why = Config::read(&file).unwrap_err().to_string();
+        why.strip_prefix(&format!("{}: ", file.display())).expect("the file's name").to_owned()
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest_one() {
+        let why = problem(&GOOD.replace("data_dir", "data_dri"));
+        assert!(why.starts_with("line 3, column 1: unknown field `data_dri`"), "{why}");
+        assert!(why.ends_with("did you mean `data_dir`?"), "{why}");
+        let why = problem(&format!("{GOOD}\n[tls]\ncertificat = \"x\"\nkey = \"y\"\n"));
+        assert!(why.starts_with("line 8, column 1: unknown field `certificat`"), "{why}");
+        assert!(why.ends_with("did you mean `certificate`?"), "{why}");
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        assert!(problem("listen = 5").contains("line 1, column 10"), "{}", problem("listen = 5"));
+        assert!(problem("").contains("missing field `listen`"));
+        let plain = GOOD.replace("127.0.0.1", "0.0.0.0");
+        assert!(problem(&plain).contains("would serve plain HTTP to anybody"));
+        assert!(
+            problem(&GOOD.replace("insecure_built_in_credentials = true\n", ""))
+                .contains("insecure_built_in")
+        );
+        let short = format!("{GOOD}[lifetimes]\naccess_token = 60\n");
+        assert_eq!(problem(&short), "lifetimes.access_token must be 900 to 43200 seconds");
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("doorward.toml");
+        std::fs::write(&file, GOOD).unwrap();
+        assert_eq!(Config::read(&file).unwrap().data_dir, folder.path().join("data"));
+    }
+
+    #[test]
+    fn a_directory_names_the_hash_that_cannot_be_used() {
+        let file: DirectoryFile =
+            parse("[[people]]\nuser_name = \"ada\"\npassword_hash = \"hunter2\"").unwrap();
+        let why = check_directory(&file).unwrap_err().to_string();
+        assert!(
+            why.starts_with("person ada: password_hash cannot be used") && !why.contains("hunter2"),
+            "{why}"
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! STS, as far as a login needs it to prove that its credentials work: GetCallerIdentity, signed, for the built-in
+//! credentials.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Request, StatusCode};
+use axum::response::Response;
+use doorward_core::secret::SessionToken;
+use doorward_upstream::credentials::built_in::Caller;
+
+use super::signature::Signature;
+use crate::app::App;
+use crate::http::answer::RequestId;
+use crate::http::api;
+
+type Refused = (StatusCode, &'static str, &'static str);
+
+/// `POST /`.
+pub(crate) async fn get_caller_identity(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let outcome = match api::read(body).await {
+        Ok(body) => identify(&app, &parts, &body),
+        Err(_) => Err((StatusCode::BAD_REQUEST, "MalformedInput", "The request body could not be read")),
+    };
+    match outcome {
+        // Accounts, roles and people have no character that XML would mind.
+        Ok(Caller { account, role, person, .. }) => xml(
+            StatusCode::OK,
+            format!(
+                "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+                 <GetCallerIdentityResult>\
+                 <Arn>arn:aws:sts::{account}:assumed-role/{role}/{person}</Arn>\
+                 <UserId>AROADOORWARDBUILTIN0:{person}</UserId><Account>{account}</Account>\
+                 </GetCallerIdentityResult><ResponseMetadata><RequestId>{id}</RequestId></ResponseMetadata>\
+                 </GetCallerIdentityResponse>"
+            ),
+        ),
+        Err((status, code, message)) => xml(
+            status,
+            format!(
+                "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
+                 <Code>{code}</Code><Message>{message}</Message></Error><RequestId>{id}</RequestId></ErrorResponse>"
+            ),
+        ),
+    }
+}
+
+fn identify(app: &App, parts: &Parts, body: &[u8]) -> Result<Caller, Refused> {
+    let action = form_urlencoded::parse(body).find(|(name, _)| name == "Action").map(|(_, value)| value);
+    if action.as_deref() != Some("GetCallerIdentity") {
+        return Err((
+            StatusCode::BAD_REQUEST,
+            "InvalidAction",
+            "This STS knows GetCallerIdentity and nothing else",
+        ));
+    }
+    let denied = (
+        StatusCode::FORBIDDEN,
+        "InvalidClientTokenId",
+        "The security token included in the request is invalid",
+    );
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let signature = header("authorization").and_then(Signature::parse).ok_or((
+        StatusCode::FORBIDDEN,
+        "MissingAuthenticationToken",
+        "The request is not signed",
+    ))?;
+    let built_in = &app.development.as_ref().ok_or(denied)?.built_in;
+    let token = SessionToken::new(header("x-amz-security-token").ok_or(denied)?);
+    let caller = built_in.caller(&token).ok_or(denied)?;
+    if caller.access_key_id != signature.access_key_id {
+        return Err(denied);
+    }
+    if app.clock.now() >= caller.expires_at {
+        return Err((
+            StatusCode::FORBIDDEN,
+            "ExpiredToken",
+            "The security token included in the request is expired",
+        ));
+    }
+    // Clients sign by their own clock, however far ours was put forward.
+    if !signature.holds(parts, body, &caller.secret_access_key, "sts", app.clock.unshifted()) {
+        let why = "The request signature we calculated does not match the signature you provided";
+        return Err((StatusCode::FORBIDDEN, "SignatureDoesNotMatch", why));
+    }
+    Ok(caller)
+}
+
+fn xml(status: StatusCode, text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+    response
+}

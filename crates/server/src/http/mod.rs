@@ -1,0 +1,9 @@
+//! HTTP: the routing table, what every request and answer owes, and the sockets.
+
+pub(crate) mod answer;
+pub(crate) mod api;
+pub(crate) mod envelope;
+pub mod listen;
+pub mod proxy;
+pub mod routes;
+pub mod tls;

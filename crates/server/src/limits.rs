@@ -1,0 +1,211 @@
+//! How often somebody may ask. Counted by the server's own clock, and in this process alone.
+
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
+
+use crate::ambient::Clock;
+
+type Limiter<K> = RateLimiter<K, HashMapStateStore<K>, Ticks, NoOpMiddleware<Duration>>;
+
+/// The server's clock as governor wants it: a test clock that is advanced refills what has been used up.
+#[derive(Clone, Debug)]
+struct Ticks(Arc<Clock>);
+
+impl governor::clock::Clock for Ticks {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.now().millis()).unwrap_or(0))
+    }
+}
+
+/// Who may ask how often.
+#[derive(Debug)]
+pub struct Limits {
+    polls: Option<Limiter<DeviceRequestId>>,
+    calls: Option<Calls>,
+}
+
+#[derive(Debug)]
+struct Calls {
+    anonymous: Limiter<IpAddr>,
+    tokens: Limiter<IpAddr>,
+    portal: Limiter<SessionId>,
+    passwords_of: Limiter<PersonId>,
+    passwords_from: Limiter<IpAddr>,
+    codes_by: Limiter<SessionId>,
+    codes: Limiter<()>,
+}
+
+/// Somebody asked too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooOften;
+
+/// What is limited beside device polls, which have their own interval.
+#[derive(Clone, Debug)]
+pub enum Call<'a> {
+    /// RegisterClient or StartDeviceAuthorization, which anybody may call.
+    Anonymous(IpAddr),
+    /// CreateToken other than a device poll.
+    Token(IpAddr),
+    /// A portal operation.
+    Portal(SessionId),
+    /// A password typed for a person, from an address.
+    Password(&'a PersonId, IpAddr),
+    /// A user code typed in a browser's session.
+    UserCode(SessionId),
+}
+
+impl Limits {
+    /// Device polls at `poll_interval` seconds (0: at any speed), and the other limits if `calls`.
+    #[must_use]
+    pub fn new(clock: &Arc<Clock>, poll_interval: u32, calls: bool) -> Self {
+        // The AWS CLI polls twice at the start without waiting, and clocks jitter: a few polls more than the
+        // interval allows are free, and three quarters of the interval will do.
+        let polls = (poll_interval > 0).then(|| {
+            let every = Duration::from_millis(u64::from(poll_interval) * 750);
+            limiter(clock, every, 5)
+        });
+        let calls = calls.then(|| Calls {
+            anonymous: limiter(clock, Duration::from_millis(200), 200),
+            tokens: limiter(clock, Duration::from_millis(20), 500),
+            // Tools list the roles of every account at once.
+            portal: limiter(clock, Duration::from_millis(10), 1000),
+            passwords_of: limiter(clock, Duration::from_secs(30), 10),
+            passwords_from: limiter(clock, Duration::from_secs(2), 50),
+            // 34.5 bits, ten tries and then one a minute: hopeless, also from many sessions at once.
+            codes_by: limiter(clock, Duration::from_mins(1), 10),
+            codes: limiter(clock, Duration::from_millis(500), 1000),
+        });
+        Self { polls, calls }
+    }
+
+    /// A poll for a device request.
+    ///
+    /// # Errors
+    /// [`TooOften`].
+    pub fn poll(&self, request: DeviceRequestId) -> Result<(), TooOften> {
+        check(self.polls.as_ref(), &request)
+    }
+
+    /// Any other call.
+    ///
+    /// # Errors
+    /// [`TooOften`].
+    pub fn call(&self, call: &Call<'_>) -> Result<(), TooOften> {
+        let Some(calls) = &self.calls else { return Ok(()) };
+        match call {
+            Call::Anonymous(address) => check(Some(&calls.anonymous), &network(*address)),
+            Call::Token(address) => check(Some(&calls.tokens), &network(*address)),
+            Call::Portal(session) => check(Some(&calls.portal), session),
+            Call::Password(person, address) => {
+                check(Some(&calls.passwords_from), &network(*address))?;
+                check(Some(&calls.passwords_of), *person)
+            }
+            Call::UserCode(session) => {
+                check(Some(&calls.codes_by), session)?;
+                check(Some(&calls.codes), &())
+            }
+        }
+    }
+
+    /// Forgets everybody who could ask at once again.
+    pub fn forget(&self) {
+        if let Some(polls) = &self.polls {
+            polls.retain_recent();
+        }
+        if let Some(Calls { anonymous, tokens, portal, passwords_of, passwords_from, codes_by, codes: _ }) =
+            &self.calls
+        {
+            anonymous.retain_recent();
+            tokens.retain_recent();
+            portal.retain_recent();
+            passwords_of.retain_recent();
+            passwords_from.retain_recent();
+            codes_by.retain_recent();
+        }
+    }
+}
+
+fn limiter<K: Hash + Eq + Clone>(clock: &Arc<Clock>, every: Duration, burst: u32) -> Limiter<K> {
+    // Both are constants above zero, or derived from an interval that is.
+    let quota = Quota::with_period(every).expect("a period above zero");
+    let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+    let ticks = Ticks(Arc::clone(clock));
+    RateLimiter::new(quota.allow_burst(burst), HashMapStateStore::default(), ticks)
+}
+
+fn check<K: Hash + Eq + Clone>(limiter: Option<&Limiter<K>>, key: &K) -> Result<(), TooOften> {
+    limiter.map_or(Ok(()), |limiter| limiter.check_key(key).map_err(|_| TooOften))
+}
+
+/// Whoever has one IPv6 address has the 2^64 beside it.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => IpAddr::V4(v4),
+            None => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use doorward_core::time::{Lifetime, Timestamp};
+
+    use super::*;
+
+    fn clock() -> Arc<Clock> {
+        Arc::new(Clock::fixed(Timestamp::from_seconds(1_800_000_000)))
+    }
+
+    #[test]
+    fn t21_t22_polls_that_keep_their_interval_are_never_slowed_down() {
+        let clock = clock();
+        let (limits, code) = (Limits::new(&clock, 1, true), DeviceRequestId::from_bytes([1; 16]));
+        for _ in 0..3 {
+            assert_eq!(limits.poll(code), Ok(()));
+        }
+        for _ in 0..600 {
+            clock.advance(Lifetime::from_seconds(1));
+            assert_eq!(limits.poll(code), Ok(()));
+        }
+    }
+
+    #[test]
+    fn t23_faster_polls_are_slowed_down_each_code_by_itself() {
+        let clock = clock();
+        let (limits, code) = (Limits::new(&clock, 1, true), DeviceRequestId::from_bytes([1; 16]));
+        assert!((0..20).any(|_| limits.poll(code) == Err(TooOften)));
+        assert_eq!(limits.poll(DeviceRequestId::from_bytes([2; 16])), Ok(()));
+        clock.advance(Lifetime::from_seconds(1));
+        assert_eq!(limits.poll(code), Ok(()));
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one() {
+        let limits = Limits::new(&clock(), 1, true);
+        let address = |last: u16| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 1, 0, 0, 0, last));
+        assert!((0..1000).any(|last| limits.call(&Call::Anonymous(address(last))) == Err(TooOften)));
+        let mapped = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0x7f00, 1));
+        assert_eq!(network(mapped), IpAddr::from([127, 0, 0, 1]));
+    }
+
+    #[test]
+    fn without_limits_nothing_is_counted() {
+        let limits = Limits::new(&clock(), 0, false);
+        for _ in 0..10_000 {
+            assert_eq!(limits.poll(DeviceRequestId::from_bytes([1; 16])), Ok(()));
+            assert_eq!(limits.call(&Call::Anonymous([127, 0, 0, 1].into())), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The device page (RFC 8628 section 3.3): type the code, see who asks, decide.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Request, StatusCode, Uri};
+use axum::response::Response;
+use doorward_core::device::{DeviceRequest, DeviceState};
+use doorward_core::grant::device_code::{Decide, Decided};
+use doorward_core::grant::settle;
+use doorward_core::ids::{DeviceRequestId, SessionId};
+use doorward_core::secret::{UserCode, UserCodeHash};
+use serde::{Deserialize, Serialize};
+use tracing::info;
+
+use super::form::Form;
+use super::page::{Consent, DeviceCode, OutcomeKind};
+use super::visit::{Browser, Visit};
+use super::{Notice, Stop, html, moment, outcome, page, scope_lines};
+use crate::app::App;
+use crate::audit;
+use crate::http::answer::RequestId;
+use crate::limits::Call;
+use crate::op::Caller;
+
+const UNKNOWN: &str = "No tool is waiting with that code. Codes expire after a few minutes: compare it with the one \
+                       your tool shows, or start the tool again.";
+const TOO_OFTEN: &str = "Too many wrong codes. Wait a minute, then try again.";
+/// The longest text that is given back into the field.
+const LONGEST_TYPED: usize = 64;
+
+/// What a person is being asked, carried by the form. It belongs to the browser that it was shown to.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    request: DeviceRequestId,
+    user_code: [u8; 16],
+    browser: SessionId,
+}
+
+/// `GET /device?user_code=`.
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    let visit = Visit::load(&app, &caller, &headers).await;
+    page(&app, id, visit, async |visit| {
+        visit.signed_in(uri.path_and_query().map_or("/device", |here| here.as_str()))?;
+        let query = uri.query().unwrap_or_default();
+        let code = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "user_code");
+        // Only what is a code is put into the field: the address may hold anything.
+        let code = code.and_then(|(_, text)| UserCode::parse(&text)).map(|code| code.reveal());
+        Ok(form(&app, visit, code.unwrap_or_default(), None))
+    })
+    .await
+}
+
+fn form(app: &App, visit: &Visit, user_code: String, problem: Option<&str>) -> Response {
+    let template = DeviceCode { chrome: visit.chrome(app), user_code, problem: problem.map(str::to_owned) };
+    html(StatusCode::OK, &template, None)
+}
+
+/// `POST /device`.
+pub(crate) async fn look_up(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let visit = Visit::load(&app, &caller, &parts.headers).await;
+    page(&app, id, visit, async |visit| {
+        let browser = visit.signed_in("/device")?;
+        let posted = Form::read(&parts.headers, body).await?;
+        visit.check(&app, &parts.headers, &posted)?;
+        let typed: String = posted.get("user_code").trim().chars().take(LONGEST_TYPED).collect();
+
+        if app.limits.call(&Call::UserCode(browser.session.id)).is_err() {
+            info!(target: "audit", event = "user_code_throttled", person = %browser.session.person, address = %caller.address);
+            return Ok(form(&app, visit, typed, Some(TOO_OFTEN)));
+        }
+        let code = UserCode::parse(&typed);
+        let found = match code {
+            Some(code) => find(&app, &caller, code).await?.map(|request| (code, request)),
+            None => None,
+        };
+        let Some((code, request)) = found else { return Ok(form(&app, visit, typed, Some(UNKNOWN))) };
+        Ok(consent(&app, visit, browser, &request, code))
+    })
+    .await
+}
+
+/// The undecided request with this code.
+async fn find(app: &App, caller: &Caller, code: UserCode) -> Result<Option<DeviceRequest>, Stop> {
+    for hash in app.tokens.user_code_hashes(code) {
+        if let Some(request) = app.store.device_request_by_code(hash).await? {
+            let open = request.state == DeviceState::Pending && caller.now < request.expires_at;
+            return Ok(open.then_some(request));
+        }
+    }
+    Ok(None)
+}
+
+fn consent(app: &App, visit: &Visit, browser: &Browser, request: &DeviceRequest, code: UserCode) -> Response {
+    let asked =
+        Asked { request: request.id, user_code: *request.user_code.as_bytes(), browser: browser.session.id };
+    let template = Consent {
+        chrome: visit.chrome(app),
+        action: "/device/decision".to_owned(),
+        request: app.tokens.ask(&asked),
+        client_name: request.client_name.clone(),
+        user_code: Some(code.reveal()),
+        scopes: scope_lines(&request.scopes),
+        address: Some(request.requester.address.to_string()),
+        user_agent: request.requester.user_agent.clone(),
+        asked: Some(moment(request.created_at)),
+        returns_to: None,
+        person: browser.shown_name.clone(),
+    };
+    html(StatusCode::OK, &template, None)
+}
+
+/// `POST /device/decision`.
+pub(crate) async fn decide(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let visit = Visit::load(&app, &caller, &parts.headers).await;
+    page(&app, id, visit, async |visit| {
+        let browser = visit.signed_in("/device")?;
+        let posted = Form::read(&parts.headers, body).await?;
+        visit.check(&app, &parts.headers, &posted)?;
+        let out_of_date = || Stop::Page(StatusCode::FORBIDDEN, Notice::out_of_date());
+        let asked: Asked = app.tokens.asked(posted.get("request")).ok_or_else(out_of_date)?;
+        if asked.browser != browser.session.id {
+            return Err(out_of_date());
+        }
+        let decision = Decide {
+            user_code: UserCodeHash::from_bytes(asked.user_code),
+            shown: asked.request,
+            person: &browser.session.person,
+            authenticated_at: browser.session.authenticated_at,
+            approve: approves(posted.get("decision"))?,
+            now: caller.now,
+        };
+        let settled = settle(&*app.store, &decision).await?;
+        audit::record(settled.event.as_ref(), caller.address);
+        Ok(told(&app, visit, settled.reply))
+    })
+    .await
+}
+
+/// Whether a decision approves. Anything that comes from no button of ours decides nothing.
+pub(super) fn approves(decision: &str) -> Result<bool, Stop> {
+    match decision {
+        "approve" => Ok(true),
+        "deny" => Ok(false),
+        _ => Err(Stop::Page(StatusCode::BAD_REQUEST, Notice::out_of_date())),
+    }
+}
+
+fn told(app: &App, visit: &Visit, decided: Decided) -> Response {
+    let (status, kind, title, text) = match decided {
+        Decided::Approved => (
+            StatusCode::OK,
+            OutcomeKind::Approved,
+            "Approved",
+            "Your tool is signed in. You can close this page and go back to it.",
+        ),
+        Decided::Denied => (
+            StatusCode::OK,
+            OutcomeKind::Denied,
+            "Denied",
+            "The tool was not signed in, and has been told so. You can close this page.",
+        ),
+        Decided::Expired => (
+            StatusCode::OK,
+            OutcomeKind::Expired,
+            "That request has expired",
+            "Nothing was approved. Start the tool again to get a new code.",
+        ),
+        Decided::Unknown => (
+            StatusCode::OK,
+            OutcomeKind::Failed,
+            "That request is no longer open",
+            "It was decided already, or taken back. Look at your access page to see which tools are signed in as you.",
+        ),
+        Decided::PersonNotUsable => (
+            StatusCode::FORBIDDEN,
+            OutcomeKind::Denied,
+            "You cannot sign a tool in",
+            "Your access has been switched off. Ask the people who run this server.",
+        ),
+    };
+    let action = (decided != Decided::PersonNotUsable).then_some(("/start", "Your access"));
+    outcome(app, visit, status, Notice { kind, title, text: text.into(), action }, None)
+}

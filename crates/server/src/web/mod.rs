@@ -1,0 +1,244 @@
+//! The pages in which a person signs in, approves, and finds what they may use.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use doorward_core::scope::{ACCOUNT_ACCESS, LEGACY_PORTAL, Scopes};
+use doorward_core::store::Outage;
+use doorward_core::time::Timestamp;
+use doorward_wire::fault::{OidcFault, Unservable};
+
+use crate::app::App;
+use crate::http::answer::{self, RequestId};
+use page::{Moment, Outcome, OutcomeKind, ScopeLine, content_security_policy};
+use visit::Visit;
+
+pub(crate) mod authorize;
+pub(crate) mod device;
+pub(crate) mod form;
+pub(crate) mod page;
+pub(crate) mod sign_in;
+pub(crate) mod start;
+pub(crate) mod visit;
+
+/// What a page's handler answers: a response, or a page that says what went wrong.
+type Answered = Result<Response, Stop>;
+
+/// Why a handler stops short of its page.
+pub(crate) enum Stop {
+    /// Ours; the text is for the log.
+    Outage(String),
+    /// Somebody else is to mend it, and this page says how.
+    Page(StatusCode, Notice),
+    /// The page is elsewhere, for now: this address.
+    Elsewhere(String),
+}
+
+impl From<Outage> for Stop {
+    fn from(outage: Outage) -> Self {
+        Self::Outage(outage.to_string())
+    }
+}
+
+/// The words of an outcome page.
+pub(crate) struct Notice {
+    kind: OutcomeKind,
+    title: &'static str,
+    text: Cow<'static, str>,
+    action: Option<(&'static str, &'static str)>,
+}
+
+impl Notice {
+    pub(crate) fn failed(title: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind: OutcomeKind::Failed, title, text: text.into(), action: None }
+    }
+
+    /// The same with a way on: address and words.
+    fn leading_to(mut self, href: &'static str, label: &'static str) -> Self {
+        self.action = Some((href, label));
+        self
+    }
+
+    fn out_of_date() -> Self {
+        Self::failed(
+            "This page is out of date",
+            "It was open for too long, or you have signed in or out meanwhile. Nothing was changed: go back, reload \
+             the page, and try again.",
+        )
+    }
+}
+
+/// Runs a page's handler, and shows what went wrong as a page of its own.
+async fn page(
+    app: &Arc<App>,
+    id: RequestId,
+    visit: Result<Visit, Outage>,
+    handler: impl AsyncFnOnce(&Visit) -> Answered,
+) -> Response {
+    let visit = match visit {
+        Ok(visit) => visit,
+        Err(outage) => {
+            answer::log_outage(id, &outage.to_string());
+            return unavailable(app, &Visit::nobody(), id);
+        }
+    };
+    match handler(&visit).await {
+        Ok(response) => response,
+        Err(Stop::Elsewhere(target)) => see_other(&target),
+        Err(Stop::Page(status, notice)) => outcome(app, &visit, status, notice, None),
+        Err(Stop::Outage(what)) => {
+            answer::log_outage(id, &what);
+            unavailable(app, &visit, id)
+        }
+    }
+}
+
+fn unavailable(app: &App, visit: &Visit, id: RequestId) -> Response {
+    let notice = Notice::failed(
+        "Something went wrong here",
+        "The fault is ours, and nothing was changed. Try again in a moment; if it stays like this, tell the people \
+         who run this server the reference below.",
+    );
+    outcome(app, visit, StatusCode::INTERNAL_SERVER_ERROR, notice, Some(id))
+}
+
+fn outcome(
+    app: &App,
+    visit: &Visit,
+    status: StatusCode,
+    notice: Notice,
+    reference: Option<RequestId>,
+) -> Response {
+    let Notice { kind, title, text, action } = notice;
+    let template = Outcome {
+        chrome: visit.chrome(app),
+        kind,
+        title: title.to_owned(),
+        text: text.into_owned(),
+        reference: reference.map(|id| id.to_string()),
+        action: action.map(|(href, label)| (href.to_owned(), label.to_owned())),
+    };
+    html(status, &template, None)
+}
+
+/// A page of ours. `redirect_uri` is where a form on it may end, beyond this server.
+fn html(status: StatusCode, template: &impl Template, redirect_uri: Option<&str>) -> Response {
+    // Writing into a string fails only if a value's own `Display` does, and every value is a string or a number.
+    let text = template.render().expect("a page of plain strings");
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // With `no-referrer` browsers would send `Origin: null` from our own forms, and we look at that header.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    if let Ok(policy) = HeaderValue::try_from(content_security_policy(redirect_uri)) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// Sends the browser on, to fetch another page.
+fn see_other(target: &str) -> Response {
+    redirect(StatusCode::SEE_OTHER, target)
+}
+
+fn redirect(status: StatusCode, target: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    let target = HeaderValue::try_from(target).unwrap_or(HeaderValue::from_static("/start"));
+    response.headers_mut().insert(LOCATION, target);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn set_cookie(response: &mut Response, cookie: &str) {
+    if let Ok(value) = HeaderValue::try_from(cookie) {
+        response.headers_mut().append(SET_COOKIE, value);
+    }
+}
+
+fn moment(at: Timestamp) -> Moment {
+    let at = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or(jiff::Timestamp::MAX);
+    Moment {
+        iso: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        text: at.strftime("%-d %B %Y, %H:%M UTC").to_string(),
+    }
+}
+
+/// What a tool asks for, in words. A tool that registered no scopes is an older one, and gets account access.
+fn scope_lines(scopes: &Scopes) -> Vec<ScopeLine> {
+    let line = |scope: &str| {
+        let meaning = match scope {
+            ACCOUNT_ACCESS | LEGACY_PORTAL => "see the accounts and roles assigned to you, and use them",
+            "openid" => "know who you are",
+            "profile" => "see your name",
+            "email" => "see your e-mail address",
+            _ => "use this permission of an application",
+        };
+        ScopeLine { scope: scope.to_owned(), meaning: meaning.to_owned() }
+    };
+    if scopes.is_empty() { vec![line(ACCOUNT_ACCESS)] } else { scopes.iter().map(line).collect() }
+}
+
+/// `GET /`: to the portal page.
+pub(crate) async fn root() -> Response {
+    see_other("/start")
+}
+
+/// `GET /assets/{name}`.
+pub(crate) async fn asset(name: Option<Path<String>>) -> Response {
+    let Some(asset) = name.as_ref().and_then(|Path(name)| page::asset(name)) else {
+        return answer::oidc_fault(&OidcFault::Unservable(Unservable::NotFound));
+    };
+    let mut response = Response::new(Body::from(asset.body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    response
+}
+
+/// Every path that no route has. A person's browser gets a page; a program gets JSON.
+pub(crate) async fn not_found(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+) -> Response {
+    if !wants_html(&headers) {
+        return answer::oidc_fault(&OidcFault::Unservable(Unservable::NotFound));
+    }
+    let notice =
+        Notice::failed("There is no such page", "Check the address, or start from your access page.")
+            .leading_to("/start", "Go to your access");
+    page(&app, id, Ok(Visit::nobody()), async |_| Err(Stop::Page(StatusCode::NOT_FOUND, notice))).await
+}
+
+pub(crate) async fn wrong_method(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+) -> Response {
+    if !wants_html(&headers) {
+        return answer::oidc_fault(&OidcFault::Unservable(Unservable::MethodNotAllowed));
+    }
+    let notice = Notice::failed("This address is not a page", "It only receives what a page of ours sends.")
+        .leading_to("/start", "Go to your access");
+    page(&app, id, Ok(Visit::nobody()), async |_| Err(Stop::Page(StatusCode::METHOD_NOT_ALLOWED, notice)))
+        .await
+}
+
+fn wants_html(headers: &HeaderMap) -> bool {
+    headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
+}

@@ -1,0 +1,223 @@
+//! Signing in with a password, and out.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Request, StatusCode, Uri};
+use axum::response::Response;
+use doorward_core::assignment::person_usable;
+use doorward_core::grant::{session_end, settle};
+use doorward_core::ids::{PersonId, SessionId};
+use doorward_core::scope::Scopes;
+use doorward_core::secret::Password;
+use doorward_core::session::{EndReason, Holder, Session, SessionState};
+use doorward_core::store::CommitError;
+use doorward_core::verdict::{Change, Event};
+use tracing::info;
+
+use super::form::Form;
+use super::page::{OutcomeKind, SignIn, shown_name};
+use super::visit::{Visit, no_session_cookie, session_cookie};
+use super::{Notice, Stop, html, outcome, page, see_other, set_cookie};
+use crate::app::App;
+use crate::audit;
+use crate::http::answer::RequestId;
+use crate::limits::Call;
+use crate::op::Caller;
+
+/// One sentence for every reason: the page does not tell who exists.
+const WRONG: &str = "That user name and password do not go together.";
+const TOO_OFTEN: &str = "Too many attempts. Wait a minute, then try again.";
+
+/// `GET /sign-in?next=`.
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    let visit = Visit::load(&app, &caller, &headers).await;
+    page(&app, id, visit, async |visit| {
+        let next = next_of(uri.query().unwrap_or_default());
+        if visit.browser().is_some() {
+            return Ok(see_other(&next));
+        }
+        Ok(form(&app, visit, next, String::new(), None))
+    })
+    .await
+}
+
+/// `POST /sign-in`.
+pub(crate) async fn sign_in(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let visit = Visit::load(&app, &caller, &parts.headers).await;
+    page(&app, id, visit, async |visit| {
+        let posted = Form::read(&parts.headers, body).await?;
+        visit.check(&app, &parts.headers, &posted)?;
+        let next = local(posted.get("next"));
+        let typed = posted.get("user_name").trim();
+        let refuse = |problem| Ok(form(&app, visit, next.clone(), typed.to_owned(), Some(problem)));
+
+        // A name that nobody can have is refused as late as any other.
+        let person = PersonId::parse(typed).ok();
+        if let Some(person) = &person
+            && app.limits.call(&Call::Password(person, caller.address)).is_err()
+        {
+            info!(target: "audit", event = "sign_in_throttled", address = %caller.address);
+            return refuse(TOO_OFTEN);
+        }
+        let directory = app.store.directory().await?;
+        let known = person.as_ref().and_then(|person| person_usable(&directory, person));
+        let hash = known.and_then(|person| person.password_hash.as_deref());
+        let password = Password::new(posted.get("password"));
+        let right = app.passwords.verify(hash, &password).await.map_err(|e| Stop::Outage(e.to_string()))?;
+        let Some(person) = known.filter(|_| right) else {
+            // What was typed as a name may be a password.
+            info!(target: "audit", event = "sign_in_refused", person = known.map(|person| person.user_name.as_str()), address = %caller.address);
+            return refuse(WRONG);
+        };
+
+        let session = begin(&app, &caller, &person.user_name).await?;
+        let mut response = see_other(&next);
+        set_cookie(&mut response, &session_cookie(&app, session));
+        Ok(response)
+    })
+    .await
+}
+
+/// A new session for the person's browser; never one that the browser brought along.
+async fn begin(app: &App, caller: &Caller, person: &PersonId) -> Result<SessionId, Stop> {
+    let id = SessionId::from_bytes(app.tokens.draw());
+    let session = Session {
+        id,
+        person: person.clone(),
+        holder: Holder::Browser,
+        scopes: Scopes::default(),
+        created_at: caller.now,
+        authenticated_at: caller.now,
+        expires_at: caller.now.plus(app.policy.lifetimes.session),
+        generation: 0,
+        rotated_at: caller.now,
+        state: SessionState::Live,
+    };
+    match app.store.commit(vec![Change::StartSession(session)]).await {
+        Ok(()) => {}
+        Err(CommitError::Conflict) => return Err(Stop::Outage("a drawn session id was taken".to_owned())),
+        Err(CommitError::Outage(outage)) => return Err(outage.into()),
+    }
+    audit::record(Some(&Event::SignedIn { session: id, person: person.clone() }), caller.address);
+    Ok(id)
+}
+
+/// `POST /sign-out`.
+pub(crate) async fn sign_out(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let visit = Visit::load(&app, &caller, &parts.headers).await;
+    page(&app, id, visit, async |visit| {
+        if let Some(browser) = visit.browser() {
+            visit.check(&app, &parts.headers, &Form::read(&parts.headers, body).await?)?;
+            let session = &browser.session;
+            let end = session_end::End {
+                session: session.id,
+                person: &session.person,
+                why: EndReason::EndedByPerson,
+                now: caller.now,
+            };
+            let settled = settle(&*app.store, &end).await?;
+            audit::record(settled.event.as_ref(), caller.address);
+        }
+        let notice = Notice {
+            kind: OutcomeKind::Approved,
+            title: "You are signed out",
+            text: "Tools that you signed in stay signed in; you can end them on your access page.".into(),
+            action: Some(("/sign-in", "Sign in again")),
+        };
+        let mut response = outcome(&app, &Visit::nobody(), StatusCode::OK, notice, None);
+        set_cookie(&mut response, &no_session_cookie(&app));
+        Ok(response)
+    })
+    .await
+}
+
+fn form(app: &App, visit: &Visit, next: String, user_name: String, problem: Option<&str>) -> Response {
+    let template = SignIn {
+        chrome: visit.chrome(app),
+        purpose: purpose(app, &next),
+        next,
+        user_name,
+        problem: problem.map(str::to_owned),
+        hint: app.development.as_ref().map(|development| development.hints.clone()).unwrap_or_default(),
+    };
+    let mut response = html(StatusCode::OK, &template, None);
+    visit.remember(app, &mut response);
+    response
+}
+
+/// Why sign-in is needed.
+fn purpose(app: &App, next: &str) -> Option<String> {
+    let (path, query) = next.split_once('?').unwrap_or((next, ""));
+    match path {
+        "/device" => Some("to connect a tool".to_owned()),
+        "/authorize" => {
+            let client = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "client_id")?.1;
+            let registration = app.tokens.registration(&client)?;
+            Some(format!("to continue to “{}”", shown_name(&registration.name)))
+        }
+        _ => None,
+    }
+}
+
+fn next_of(query: &str) -> String {
+    let next = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "next");
+    local(next.as_ref().map_or("", |(_, next)| next))
+}
+
+/// `next` if it is a page of ours to come back to, else the portal page.
+fn local(next: &str) -> String {
+    let path = next.split(['?', '#']).next().unwrap_or_default();
+    let ours = matches!(path, "/start" | "/start/" | "/start/credentials" | "/device" | "/authorize");
+    if ours && next.bytes().all(|byte| byte.is_ascii_graphic()) {
+        next.to_owned()
+    } else {
+        "/start".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_anywhere_but_to_our_own_pages() {
+        for ours in ["/start", "/device?user_code=BCDF-GHJK", "/authorize?x=%0d%0a"] {
+            assert_eq!(local(ours), ours);
+        }
+        for bad in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example/start",
+            "/start@evil.example",
+            "/sign-out",
+            "/start\r\nSet-Cookie: x=y",
+            "/start/../../x",
+            "javascript:alert(1)",
+        ] {
+            assert_eq!(local(bad), "/start", "{bad:?}");
+        }
+        assert_eq!(next_of("a=b&next=%2Fdevice%3Fuser_code%3DX"), "/device?user_code=X");
+    }
+}

@@ -1,0 +1,265 @@
+//! The portal page: what a person may use, and the tools signed in as them.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
+use axum::response::Response;
+use doorward_core::assignment::{accounts_of, assigned_role, roles_of};
+use doorward_core::credentials::{BrokerError, RoleCredentials, RoleRequest};
+use doorward_core::directory::{Account, Directory};
+use doorward_core::grant::{session_end, settle};
+use doorward_core::ids::{AccountId, PersonId, RoleName, SessionId};
+use doorward_core::session::{EndReason, Holder};
+use tracing::{info, warn};
+
+use super::form::Form;
+use super::page::{self, AccountCard, Portal, RoleLine, SessionLine};
+use super::visit::{Browser, Visit};
+use super::{Answered, Notice, Stop, html, moment, redirect, see_other};
+use crate::app::App;
+use crate::audit;
+use crate::http::answer::RequestId;
+use crate::op::Caller;
+use crate::setup;
+
+/// More accounts than this are found by the filter.
+const MOST_ACCOUNTS: usize = 200;
+const MOST_SESSIONS: usize = 100;
+/// The longest filter, in characters.
+const LONGEST_FILTER: usize = 100;
+
+/// `GET /start?q=`, and the `HEAD` by which the AWS CLI finds out whose start URL this is.
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    method: Method,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    if let Some(target) = app.site.start_url_redirect()
+        && (method == Method::HEAD || is_cli(&headers))
+    {
+        return redirect(StatusCode::FOUND, target);
+    }
+    let visit = Visit::load(&app, &caller, &headers).await;
+    super::page(&app, id, visit, async |visit| {
+        let browser = visit.signed_in(uri.path_and_query().map_or("/start", |here| here.as_str()))?;
+        let query = uri.query().unwrap_or_default();
+        let filter = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "q");
+        let filter: String =
+            filter.map_or_else(String::new, |(_, text)| text.trim().chars().take(LONGEST_FILTER).collect());
+        let (accounts, truncated) = account_cards(&browser.directory, &browser.session.person, &filter);
+        let template = Portal {
+            chrome: visit.chrome(&app),
+            setup: setup_of(&app, &browser.directory, &browser.session.person),
+            sessions: session_lines(&app, &caller, browser).await?,
+            accounts,
+            truncated,
+            filter,
+        };
+        Ok(html(StatusCode::OK, &template, None))
+    })
+    .await
+}
+
+fn is_cli(headers: &HeaderMap) -> bool {
+    headers.get("user-agent").is_some_and(|agent| agent.as_bytes().starts_with(b"Python-urllib/"))
+}
+
+fn account_cards(
+    directory: &Directory,
+    person: &PersonId,
+    filter: &str,
+) -> (Vec<AccountCard>, Option<String>) {
+    let needle = filter.to_lowercase();
+    let holds = |text: &str| text.to_lowercase().contains(&needle);
+    let mut cards: Vec<AccountCard> = accounts_of(directory, person)
+        .into_iter()
+        .filter_map(|account| {
+            let whole = holds(&account.name) || holds(account.id.as_str());
+            let roles: Vec<RoleLine> = roles_of(directory, person, &account.id)
+                .into_iter()
+                .filter(|role| whole || holds(role.name.as_str()))
+                .map(|role| RoleLine {
+                    name: role.name.to_string(),
+                    description: role.description.clone(),
+                    href: credentials_href(&account.id, &role.name),
+                })
+                .collect();
+            (!roles.is_empty()).then(|| card(account, roles))
+        })
+        .collect();
+    cards.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
+    let truncated = (cards.len() > MOST_ACCOUNTS).then(|| {
+        format!(
+            "These are {MOST_ACCOUNTS} of {} accounts. Filter by name, number or role to see the others.",
+            cards.len()
+        )
+    });
+    cards.truncate(MOST_ACCOUNTS);
+    (cards, truncated)
+}
+
+fn card(account: &Account, roles: Vec<RoleLine>) -> AccountCard {
+    AccountCard {
+        id: account.id.to_string(),
+        name: account.name.clone(),
+        email: account.email.clone(),
+        roles,
+    }
+}
+
+fn credentials_href(account: &AccountId, role: &RoleName) -> String {
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("account_id", account.as_str())
+        .append_pair("role_name", role.as_str())
+        .finish();
+    format!("/start/credentials?{query}")
+}
+
+fn setup_of(app: &App, directory: &Directory, person: &PersonId) -> String {
+    let role = accounts_of(directory, person).first().and_then(|account| {
+        let role = roles_of(directory, person, &account.id).first().map(|role| role.name.to_string())?;
+        Some((account.id.to_string(), role))
+    });
+    let (account, role) = role.unwrap_or_else(|| ("111122223333".to_owned(), "ROLE".to_owned()));
+    setup::config_file(&app.site, &account, &role)
+}
+
+async fn session_lines(app: &App, caller: &Caller, browser: &Browser) -> Result<Vec<SessionLine>, Stop> {
+    let sessions = app.store.sessions_of(&browser.session.person, caller.now, MOST_SESSIONS).await?;
+    let line = |session: doorward_core::session::Session| match session.holder {
+        Holder::Browser => None,
+        Holder::Client { name, .. } => Some(SessionLine {
+            id: session.id.to_string(),
+            client_name: name,
+            scopes: session.scopes.to_string(),
+            started: moment(session.created_at),
+            last_used: moment(session.rotated_at),
+            expires: moment(session.expires_at),
+        }),
+    };
+    Ok(sessions.into_iter().filter_map(line).collect())
+}
+
+/// `GET /start/credentials?account_id=&role_name=`.
+pub(crate) async fn credentials(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    let visit = Visit::load(&app, &caller, &headers).await;
+    super::page(&app, id, visit, async |visit| {
+        let browser = visit.signed_in(uri.path_and_query().map_or("/start", |here| here.as_str()))?;
+        let query = uri.query().unwrap_or_default();
+        let parameter = |name: &str| form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name);
+        let (directory, person) = (&browser.directory, &browser.session.person);
+        let asked =
+            parameter("account_id").and_then(|(_, text)| AccountId::parse(text).ok()).and_then(|id| {
+                let role = RoleName::parse(parameter("role_name")?.1).ok()?;
+                Some((directory.account(&id)?, assigned_role(directory, person, &id, &role)?))
+            });
+        let Some((account, role)) = asked else {
+            let notice = Notice::failed(
+                "You do not have that role",
+                "It is not assigned to you, or no longer. Your access page shows what is.",
+            );
+            return Err(Stop::Page(StatusCode::FORBIDDEN, notice.leading_to("/start", "Go to your access")));
+        };
+        let request = RoleRequest {
+            person: person.clone(),
+            account: account.id.clone(),
+            role: role.name.clone(),
+            duration: role.session_duration,
+            now: caller.now,
+        };
+        let credentials = lend(&app, &caller, &request).await?;
+        Ok(show_credentials(&app, visit, account, &request, &credentials))
+    })
+    .await
+}
+
+async fn lend(app: &App, caller: &Caller, request: &RoleRequest) -> Result<RoleCredentials, Stop> {
+    let RoleRequest { person, account, role, .. } = request;
+    let broker = app.broker.name();
+    match app.broker.role_credentials(request).await {
+        Ok(credentials) => {
+            info!(target: "audit", event = "role_credentials", %person, %account, %role, address = %caller.address);
+            Ok(credentials)
+        }
+        Err(error @ BrokerError::Denied(_)) => {
+            warn!(target: "audit", event = "role_denied", broker, %person, %account, %role, %error);
+            let notice = Notice::failed(
+                "The account refused this role",
+                "It is assigned to you here, but the account itself did not let you in. Ask the people who run this \
+                 server.",
+            );
+            Err(Stop::Page(StatusCode::FORBIDDEN, notice.leading_to("/start", "Go to your access")))
+        }
+        Err(error @ BrokerError::Failed(_)) => {
+            Err(Stop::Outage(format!("{broker} for {role} in {account}: {error}")))
+        }
+    }
+}
+
+fn show_credentials(
+    app: &App,
+    visit: &Visit,
+    account: &Account,
+    request: &RoleRequest,
+    credentials: &RoleCredentials,
+) -> Response {
+    let (key, secret, token) = (
+        credentials.access_key_id.as_str(),
+        credentials.secret_access_key.reveal(),
+        credentials.session_token.reveal(),
+    );
+    let template = page::RoleCredentials {
+        chrome: visit.chrome(app),
+        account_id: account.id.to_string(),
+        account_name: account.name.clone(),
+        role_name: request.role.to_string(),
+        expires: moment(credentials.expires_at),
+        environment: format!(
+            "export AWS_ACCESS_KEY_ID=\"{key}\"\nexport AWS_SECRET_ACCESS_KEY=\"{secret}\"\nexport AWS_SESSION_TOKEN=\"{token}\"\n"
+        ),
+        profile: format!(
+            "[{}_{}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\naws_session_token = {token}\n",
+            account.id, request.role
+        ),
+        powershell: format!(
+            "$Env:AWS_ACCESS_KEY_ID=\"{key}\"\n$Env:AWS_SECRET_ACCESS_KEY=\"{secret}\"\n$Env:AWS_SESSION_TOKEN=\"{token}\"\n"
+        ),
+    };
+    html(StatusCode::OK, &template, None)
+}
+
+/// `POST /start/sessions/end`.
+pub(crate) async fn end_session(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let visit = Visit::load(&app, &caller, &parts.headers).await;
+    super::page(&app, id, visit, async |visit| -> Answered {
+        let browser = visit.signed_in("/start")?;
+        let posted = Form::read(&parts.headers, body).await?;
+        visit.check(&app, &parts.headers, &posted)?;
+        if let Ok(session) = posted.get("session").parse::<SessionId>() {
+            let person = &browser.session.person;
+            let end = session_end::End { session, person, why: EndReason::EndedByPerson, now: caller.now };
+            let settled = settle(&*app.store, &end).await?;
+            audit::record(settled.event.as_ref(), caller.address);
+        }
+        Ok(see_other("/start"))
+    })
+    .await
+}

@@ -1,0 +1,159 @@
+//! A browser's visit: who is signed in there, and whether a form it posts is one that we gave it.
+//!
+//! A signed-in browser holds a session cookie; one that is not yet signed in gets a cookie that only ties the sign-in
+//! form to it. Every form carries a value derived from the cookie of the browser it was shown to.
+
+use std::sync::Arc;
+
+use axum::http::header::{COOKIE, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use doorward_core::assignment::person_usable;
+use doorward_core::directory::Directory;
+use doorward_core::ids::SessionId;
+use doorward_core::session::{Holder, Session};
+use doorward_core::store::Outage;
+use doorward_core::time::Lifetime;
+
+use super::form::Form;
+use super::page::Chrome;
+use super::{Notice, Stop, set_cookie};
+use crate::app::App;
+use crate::op::Caller;
+
+/// A browser's visit.
+pub(crate) struct Visit {
+    /// Who is signed in.
+    browser: Option<Browser>,
+    /// What ties forms to this browser: the session's cookie, or the visitor's. Empty if it has neither.
+    cookie: String,
+    /// Whether the visitor's cookie is new, and must be set.
+    is_new: bool,
+}
+
+/// A person signed in with a browser.
+pub(crate) struct Browser {
+    /// The browser's session.
+    pub(crate) session: Session,
+    /// How the person is greeted.
+    pub(crate) shown_name: String,
+    /// The directory that the person was found in.
+    pub(crate) directory: Arc<Directory>,
+}
+
+impl Visit {
+    /// Somebody of whom nothing is known, and who gets no cookie.
+    pub(crate) const fn nobody() -> Self {
+        Self { browser: None, cookie: String::new(), is_new: false }
+    }
+
+    /// Who visits.
+    pub(crate) async fn load(app: &App, caller: &Caller, headers: &HeaderMap) -> Result<Self, Outage> {
+        let (session_cookie, visitor_cookie) = (cookie_name(app, "session"), cookie_name(app, "visitor"));
+        if let Some(cookie) = cookie(headers, &session_cookie)
+            && let Some(id) = app.tokens.browser_session(cookie)
+            && let Some(browser) = Browser::load(app, caller, id).await?
+        {
+            return Ok(Self { browser: Some(browser), cookie: cookie.to_owned(), is_new: false });
+        }
+        Ok(if let Some(cookie) = cookie(headers, &visitor_cookie).filter(|cookie| cookie.len() == 32) {
+            Self { browser: None, cookie: cookie.to_owned(), is_new: false }
+        } else {
+            let drawn = SessionId::from_bytes(app.tokens.draw()).to_string();
+            Self { browser: None, cookie: drawn, is_new: true }
+        })
+    }
+
+    /// Who is signed in.
+    pub(crate) const fn browser(&self) -> Option<&Browser> {
+        self.browser.as_ref()
+    }
+
+    /// Who is signed in, or the way to the sign-in page and back to `here`.
+    pub(crate) fn signed_in(&self, here: &str) -> Result<&Browser, Stop> {
+        self.browser().ok_or_else(|| {
+            let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", here).finish();
+            Stop::Elsewhere(format!("/sign-in?{query}"))
+        })
+    }
+
+    /// Checks that a posted form is one that this browser was shown by this server.
+    pub(crate) fn check(&self, app: &App, headers: &HeaderMap, form: &Form) -> Result<(), Stop> {
+        let foreign_origin =
+            headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes() != app.site.base().as_bytes());
+        let foreign_site =
+            headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
+        let ours = !self.cookie.is_empty() && app.tokens.form_value_holds(form.get("csrf"), &self.cookie);
+        if foreign_origin || foreign_site || !ours {
+            return Err(Stop::Page(StatusCode::FORBIDDEN, Notice::out_of_date()));
+        }
+        Ok(())
+    }
+
+    /// What this visit's pages have around their content.
+    pub(crate) fn chrome(&self, app: &App) -> Chrome {
+        Chrome {
+            person: self.browser().map(|browser| browser.shown_name.clone()),
+            csrf: if self.cookie.is_empty() { String::new() } else { app.tokens.form_value(&self.cookie) },
+            development: app.development.is_some(),
+        }
+    }
+
+    /// Gives a new visitor the cookie that the forms on the page are tied to.
+    pub(crate) fn remember(&self, app: &App, response: &mut Response) {
+        if self.is_new {
+            set_cookie(response, &make_cookie(app, "visitor", &self.cookie, Lifetime::from_seconds(86_400)));
+        }
+    }
+}
+
+impl Browser {
+    async fn load(app: &App, caller: &Caller, id: SessionId) -> Result<Option<Self>, Outage> {
+        let Some(session) = app.store.session(id).await? else { return Ok(None) };
+        if session.holder != Holder::Browser || !session.is_live(caller.now) {
+            return Ok(None);
+        }
+        let directory = app.store.directory().await?;
+        let Some(person) = person_usable(&directory, &session.person) else { return Ok(None) };
+        let shown_name = person.shown_name().to_owned();
+        Ok(Some(Self { session, shown_name, directory }))
+    }
+}
+
+/// The cookie that signs a browser in.
+pub(crate) fn session_cookie(app: &App, session: SessionId) -> String {
+    make_cookie(app, "session", &app.tokens.browser_cookie(session), app.policy.lifetimes.session)
+}
+
+/// The cookie that signs a browser out.
+pub(crate) fn no_session_cookie(app: &App) -> String {
+    make_cookie(app, "session", "", Lifetime::from_seconds(0))
+}
+
+/// `__Host-` keeps other hosts of the domain from setting it, and browsers take it with TLS only. Without TLS the port
+/// is in the name, for cookies do not tell ports apart and somebody may run two servers on one machine.
+fn cookie_name(app: &App, what: &str) -> String {
+    if app.site.is_secure() {
+        format!("__Host-doorward-{what}")
+    } else {
+        format!("doorward-{what}-{}", app.site.port().unwrap_or(80))
+    }
+}
+
+/// `Lax`, since tools open `/authorize` from outside, and the person should then still be signed in.
+fn make_cookie(app: &App, what: &str, value: &str, lifetime: Lifetime) -> String {
+    let secure = if app.site.is_secure() { "; Secure" } else { "" };
+    let name = cookie_name(app, what);
+    format!("{name}={value}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}", lifetime.seconds())
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
