@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail, ensure};
 use doorward_core::client::RegistrationPolicy;
 use doorward_core::credentials::SharedEntropy;
-use doorward_core::directory::DirectoryFile;
+use doorward_core::directory::{Directory, DirectoryFile};
 use doorward_core::ids::PersonId;
 use doorward_core::secret::Password;
 use doorward_core::time::{Lifetime, Lifetimes};
@@ -160,6 +160,7 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
     };
     let Opened { store, closer } = doorward_store::open(&location)?;
     run::apply_directory(&*store, cast.file.clone()).await?;
+    let directory = store.directory().await?;
 
     let aliases = [ALIAS.to_owned()].into_iter().chain(options.start_url_alias.iter().cloned()).collect();
     let site = Site::new(&format!("http://{}", listener.local_addr()?), aliases, options.region.clone())?;
@@ -193,7 +194,15 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
         site: site.clone(),
     }));
     let listener = Listener::new(listener, router(&app));
-    announce(options, &site, &cast, auto_approve.as_ref())?;
+    if let Some(person) = &auto_approve {
+        tracing::warn!(%person, "INSECURE: every request is approved at once, without being asked");
+    }
+    let text = if options.json {
+        serde_json::to_string(&ready(&site, &cast))?
+    } else {
+        welcome(options, &site, &cast, &directory)
+    };
+    announce(&text)?;
     run::serve(app, listener, closer).await
 }
 
@@ -250,20 +259,9 @@ fn approver(name: &str, directory: &DirectoryFile) -> anyhow::Result<PersonId> {
 }
 
 /// Says that the server is ready, and how to use it. The socket is bound: whoever connects now is answered.
-fn announce(
-    options: &Options,
-    site: &Site,
-    cast: &Cast,
-    auto_approve: Option<&PersonId>,
-) -> anyhow::Result<()> {
-    if let Some(person) = auto_approve {
-        tracing::warn!(%person, "INSECURE: every request is approved at once, without being asked");
-    }
-    let mut text =
-        if options.json { serde_json::to_string(&ready(site, cast))? } else { welcome(options, site, cast) };
-    text.push('\n');
+fn announce(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output is closed")
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("standard output is closed")
 }
 
 fn ready<'a>(site: &'a Site, cast: &'a Cast) -> Ready<'a> {
@@ -312,14 +310,16 @@ fn roles_in<'a>(file: &'a DirectoryFile, account: &str) -> Vec<&'a str> {
         .collect()
 }
 
-fn welcome(options: &Options, site: &Site, cast: &Cast) -> String {
+fn welcome(options: &Options, site: &Site, cast: &Cast, directory: &Directory) -> String {
     let base = site.base();
     let ready = ready(site, cast);
-    let (account, role) = ready
-        .accounts
-        .iter()
-        .find_map(|account| Some((account.id, *account.roles.last()?)))
-        .unwrap_or(("111122223333", "ROLE"));
+    let config = match cast.file.people.first() {
+        Some(person) => {
+            let (account, role) = setup::first_role(directory, &person.user_name);
+            setup::config_file(site, &account, &role, true)
+        }
+        None => "(the directory has no people)".to_owned(),
+    };
     let people: Vec<String> = ready
         .people
         .iter()
@@ -327,7 +327,6 @@ fn welcome(options: &Options, site: &Site, cast: &Cast) -> String {
             format!("  {:<16} {}", person.user_name, person.password.unwrap_or("(known as a hash alone)"))
         })
         .collect();
-    let config = setup::config_file(site, account, role);
     let kept = options.data_dir.as_ref().map_or_else(
         || "State is forgotten at the end; --data-dir keeps it.".to_owned(),
         |directory| format!("State is kept in {}.", directory.display()),
@@ -335,17 +334,15 @@ fn welcome(options: &Options, site: &Site, cast: &Cast) -> String {
     format!(
         "Doorward is ready on {base} — for development, on this machine alone. {kept}\n\
          \n\
-         1. Point the AWS CLI and SDKs at it, in the shell that will use them:\n\
-         \n  export AWS_ENDPOINT_URL_SSO_OIDC={base}\n  export AWS_ENDPOINT_URL_SSO={base}\n  \
-         export AWS_ENDPOINT_URL_STS={base}\n\
-         \n\
-         2. Add a profile to ~/.aws/config:\n\
+         1. Add a profile to ~/.aws/config:\n\
          \n{}\n\
-         3. Sign in, and see who you are:\n\
+         2. Sign in as one of these people, and see who you are:\n\
+         \n{}\n\
          \n  aws sso login --profile doorward\n  aws sts get-caller-identity --profile doorward\n\
          \n\
-         People (user name, password):\n\
-         \n{}\n\
+         Commands without --profile, and SDKs that do not read `services`, find the server by these:\n\
+         \n  export AWS_ENDPOINT_URL_SSO_OIDC={base}\n  export AWS_ENDPOINT_URL_SSO={base}\n  \
+         export AWS_ENDPOINT_URL_STS={base}\n\
          \n\
          Your access, in a browser: {}\n",
         indent(&config),

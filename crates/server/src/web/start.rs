@@ -122,12 +122,8 @@ fn credentials_href(account: &AccountId, role: &RoleName) -> String {
 }
 
 fn setup_of(app: &App, directory: &Directory, person: &PersonId) -> String {
-    let role = accounts_of(directory, person).first().and_then(|account| {
-        let role = roles_of(directory, person, &account.id).first().map(|role| role.name.to_string())?;
-        Some((account.id.to_string(), role))
-    });
-    let (account, role) = role.unwrap_or_else(|| ("111122223333".to_owned(), "ROLE".to_owned()));
-    setup::config_file(&app.site, &account, &role)
+    let (account, role) = setup::first_role(directory, person);
+    setup::config_file(&app.site, &account, &role, app.development.is_some())
 }
 
 async fn session_lines(app: &App, caller: &Caller, browser: &Browser) -> Result<Vec<SessionLine>, Stop> {
