@@ -129,7 +129,7 @@ fn certain_client<'p>(
     parameters: &'p Parameters<'_>,
 ) -> Result<(Registration, &'p str), Stop> {
     let refuse =
-        |status, text: &'static str| Stop::Page(status, Notice::failed("This sign-in cannot start", text));
+        |status, text: &'static str| Stop::Page(status, Notice::failed("This request cannot be used", text));
     let unknown = || {
         refuse(
             StatusCode::UNAUTHORIZED,
