@@ -76,6 +76,7 @@ def host_packages() -> str:
         "debian-archive-keyring": KEYRING.exists(),
         "nodejs": shutil.which("node"),
         "npm": shutil.which("npm"),
+        "openssl": shutil.which("openssl"),
         "python3-venv": importlib.util.find_spec("ensurepip"),
     }
     missing = [package for package, there in wanted.items() if not there]

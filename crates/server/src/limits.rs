@@ -40,6 +40,7 @@ struct Calls {
     tokens: Limiter<IpAddr>,
     portal: Limiter<SessionId>,
     passwords_of: Limiter<PersonId>,
+    passwords_of_from: Limiter<(PersonId, IpAddr)>,
     passwords_from: Limiter<IpAddr>,
     codes_by: Limiter<SessionId>,
     codes: Limiter<()>,
@@ -79,7 +80,9 @@ impl Limits {
             tokens: limiter(clock, Duration::from_millis(20), 500),
             // Tools list the roles of every account at once.
             portal: limiter(clock, Duration::from_millis(10), 1000),
-            passwords_of: limiter(clock, Duration::from_secs(30), 10),
+            // From many networks together more is allowed than from one, or anybody could lock anybody out.
+            passwords_of: limiter(clock, Duration::from_secs(5), 100),
+            passwords_of_from: limiter(clock, Duration::from_secs(30), 10),
             passwords_from: limiter(clock, Duration::from_secs(2), 50),
             // 34.5 bits, ten tries and then one a minute: hopeless, also from many sessions at once.
             codes_by: limiter(clock, Duration::from_mins(1), 10),
@@ -107,7 +110,9 @@ impl Limits {
             Call::Token(address) => check(Some(&calls.tokens), &network(*address)),
             Call::Portal(session) => check(Some(&calls.portal), session),
             Call::Password(person, address) => {
-                check(Some(&calls.passwords_from), &network(*address))?;
+                let network = network(*address);
+                check(Some(&calls.passwords_from), &network)?;
+                check(Some(&calls.passwords_of_from), &(PersonId::clone(person), network))?;
                 check(Some(&calls.passwords_of), *person)
             }
             Call::UserCode(session) => {
@@ -122,13 +127,22 @@ impl Limits {
         if let Some(polls) = &self.polls {
             polls.retain_recent();
         }
-        if let Some(Calls { anonymous, tokens, portal, passwords_of, passwords_from, codes_by, codes: _ }) =
-            &self.calls
-        {
+        if let Some(calls) = &self.calls {
+            let Calls {
+                anonymous,
+                tokens,
+                portal,
+                passwords_of,
+                passwords_of_from,
+                passwords_from,
+                codes_by,
+                codes: _,
+            } = calls;
             anonymous.retain_recent();
             tokens.retain_recent();
             portal.retain_recent();
             passwords_of.retain_recent();
+            passwords_of_from.retain_recent();
             passwords_from.retain_recent();
             codes_by.retain_recent();
         }

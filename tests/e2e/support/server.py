@@ -28,10 +28,10 @@ class Login:
 
 
 class Doorward:
-    def __init__(self, folder: Path, *flags: str, environment: dict[str, str] | None = None):
+    def __init__(self, folder: Path, *flags: str, listen: str = "127.0.0.1:0", environment: dict[str, str] | None = None):
         folder.mkdir(parents=True, exist_ok=True)
         self.log_file = folder / f"stderr-{time.monotonic_ns()}"
-        command = [str(doorward_binary()), "dev", "--listen", "127.0.0.1:0", "--json", *flags]
+        command = [str(doorward_binary()), "dev", "--listen", listen, "--json", *flags]
         surroundings = {"PATH": os.environ["PATH"], "HOME": str(folder), **(environment or {})}
         started = time.monotonic()
         with self.log_file.open("wb") as log:

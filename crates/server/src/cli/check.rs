@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use doorward_core::time::Timestamp;
+use doorward_store::{Location, OpenError};
 
 use super::serve;
 use crate::ambient::Clock;
@@ -47,6 +48,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     );
     report.line("master key", master_key(&config));
     report.line("data_dir", data_dir(&config));
+    report.line("store", store(&config));
     if let Some(tls) = &config.tls {
         let loaded =
             Certificate::load(&tls.certificate, &tls.key).and_then(|certificate| certificate.server_config());
@@ -106,6 +108,18 @@ fn data_dir(config: &Config) -> anyhow::Result<String> {
     ensure!(metadata.is_dir(), "{} is not a directory", directory.display());
     ensure!(!metadata.permissions().readonly(), "{} cannot be written", directory.display());
     Ok(directory.display().to_string())
+}
+
+/// Opens the database and closes it again, if there is one and nobody else has it.
+fn store(config: &Config) -> anyhow::Result<String> {
+    if !config.data_dir.join("doorward.db").exists() {
+        return Ok("will be made at the first start".to_owned());
+    }
+    match doorward_store::open(&Location::Embedded(config.data_dir.clone())) {
+        Ok(_) => Ok("can be opened".to_owned()),
+        Err(OpenError::InUse { .. }) => Ok("in use by a running doorward".to_owned()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn listen(config: &Config) -> anyhow::Result<String> {

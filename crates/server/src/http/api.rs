@@ -165,6 +165,11 @@ pub(crate) async fn health(State(app): Shared, Extension(id): Extension<RequestI
     }
 }
 
+/// What a handler that panicked answers. The panic itself is in the log already, by the hook of the process.
+pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    answer::oidc_fault(&OidcFault::Internal)
+}
+
 pub(crate) async fn wrong_oidc_method() -> Response {
     answer::oidc_fault(&OidcFault::Unservable(Unservable::MethodNotAllowed))
 }

@@ -9,6 +9,7 @@ use axum::extract::{MatchedPath, State};
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use doorward_core::refusal::Refusal;
 use doorward_wire::fault::{OidcFault, Unservable};
 use tracing::debug;
 
@@ -46,7 +47,9 @@ pub(crate) async fn envelope(
     };
     let caller = Caller { address, now: app.clock.now() };
     if app.development.is_some() && !is_own_host(&request, app.site.authority()) {
-        return answer::oidc_fault(&OidcFault::Unservable(Unservable::NotFound));
+        let why =
+            "a development server answers to 127.0.0.1 and localhost alone, not to the host of this request";
+        return answer::oidc_fault(&OidcFault::Refused(Refusal::InvalidRequest(why.to_owned())));
     }
     request.extensions_mut().insert(id);
     request.extensions_mut().insert(caller);

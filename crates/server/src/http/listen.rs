@@ -21,8 +21,9 @@ use tracing::{debug, warn};
 use super::envelope::Peer;
 use super::proxy::TrustedProxies;
 
-/// How long a client may take for its request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client may take for its request's head. The time runs between two requests too, and must be longer than
+/// proxies and SDKs keep an idle connection, or they send on one that is just being closed.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may take after the server was told to stop.

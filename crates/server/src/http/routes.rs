@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{api, envelope};
 use crate::app::App;
@@ -48,6 +49,7 @@ pub fn router(app: &Arc<App>) -> Router {
     };
     router
         .fallback(web::not_found)
+        .layer(CatchPanicLayer::custom(api::panicked))
         .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
         .with_state(Arc::clone(app))
 }

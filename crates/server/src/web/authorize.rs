@@ -207,7 +207,7 @@ fn consent(
         returns_to: host,
         person: browser.shown_name.clone(),
     };
-    html(StatusCode::OK, &template, Some(&asked.redirect_uri))
+    html(app, StatusCode::OK, &template, Some(&asked.redirect_uri))
 }
 
 /// `POST /authorize/decision`: step 4.

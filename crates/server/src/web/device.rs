@@ -61,7 +61,7 @@ pub(crate) async fn show(
 
 fn form(app: &App, visit: &Visit, user_code: String, problem: Option<&str>) -> Response {
     let template = DeviceCode { chrome: visit.chrome(app), user_code, problem: problem.map(str::to_owned) };
-    html(StatusCode::OK, &template, None)
+    html(app, StatusCode::OK, &template, None)
 }
 
 /// `POST /device`.
@@ -121,7 +121,7 @@ fn consent(app: &App, visit: &Visit, browser: &Browser, request: &DeviceRequest,
         returns_to: None,
         person: browser.shown_name.clone(),
     };
-    html(StatusCode::OK, &template, None)
+    html(app, StatusCode::OK, &template, None)
 }
 
 /// `POST /device/decision`.

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -127,11 +128,11 @@ fn outcome(
         reference: reference.map(|id| id.to_string()),
         action: action.map(|(href, label)| (href.to_owned(), label.to_owned())),
     };
-    html(status, &template, None)
+    html(app, status, &template, None)
 }
 
 /// A page of ours. `redirect_uri` is where a form on it may end, beyond this server.
-fn html(status: StatusCode, template: &impl Template, redirect_uri: Option<&str>) -> Response {
+fn html(app: &App, status: StatusCode, template: &impl Template, redirect_uri: Option<&str>) -> Response {
     // Writing into a string fails only if a value's own `Display` does, and every value is a string or a number.
     let text = template.render().expect("a page of plain strings");
     let mut response = Response::new(Body::from(text));
@@ -141,6 +142,9 @@ fn html(status: StatusCode, template: &impl Template, redirect_uri: Option<&str>
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // With `no-referrer` browsers would send `Origin: null` from our own forms, and we look at that header.
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    if app.site.is_secure() {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
     if let Ok(policy) = HeaderValue::try_from(content_security_policy(redirect_uri)) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }

@@ -161,7 +161,7 @@ fn form(app: &App, visit: &Visit, next: String, user_name: String, problem: Opti
         problem: problem.map(str::to_owned),
         hint: app.development.as_ref().map(|development| development.hints.clone()).unwrap_or_default(),
     };
-    let mut response = html(StatusCode::OK, &template, None);
+    let mut response = html(app, StatusCode::OK, &template, None);
     visit.remember(app, &mut response);
     response
 }

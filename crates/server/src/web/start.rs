@@ -61,7 +61,7 @@ pub(crate) async fn show(
             truncated,
             filter,
         };
-        Ok(html(StatusCode::OK, &template, None))
+        Ok(html(&app, StatusCode::OK, &template, None))
     })
     .await
 }
@@ -233,7 +233,7 @@ fn show_credentials(
             "$Env:AWS_ACCESS_KEY_ID=\"{key}\"\n$Env:AWS_SECRET_ACCESS_KEY=\"{secret}\"\n$Env:AWS_SESSION_TOKEN=\"{token}\"\n"
         ),
     };
-    html(StatusCode::OK, &template, None)
+    html(app, StatusCode::OK, &template, None)
 }
 
 /// `POST /start/sessions/end`.

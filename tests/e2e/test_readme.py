@@ -1,0 +1,124 @@
+"""The commands that the documentation shows, run as they stand there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from support.home import Home
+from support.places import ROOT, aws_cli
+from support.server import Doorward
+
+# A browser that signs in and approves, as a person would.
+BROWSER = """
+import sys
+sys.path.insert(0, {support!r})
+from support.person import Person
+from support.server import Login
+person = Person(Login({user_name!r}, {password!r}))
+page = person.decide(sys.argv[1], "Approve")
+person.deliver(page)
+"""
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    found = re.findall(rf"(?ms)^( *)```{language}\n(.*?)^ *```", document.read_text())
+    return [textwrap.dedent(text) for _, text in found]
+
+
+@pytest.fixture
+def readme_server(serve) -> Doorward:
+    """The port that the README names. It must be free, as it must for somebody who reads it."""
+    return serve(listen="127.0.0.1:8377")
+
+
+@pytest.mark.parametrize("suite", ["trixie", "sid"])
+def test_readme_from_login_to_logout(readme_server: Doorward, tmp_path: Path, suite: str):
+    readme = ROOT / "README.md"
+    (config,) = blocks(readme, "ini")
+    (shown,) = blocks(readme, "json")
+    login, environment = blocks(readme, "sh")
+
+    home = Home(tmp_path / "home", readme_server)
+    home.config.write_text(config)
+    # Only what the README sets: no endpoint comes from elsewhere.
+    variables = {name: value for name, value in home.environment.items() if not name.startswith("AWS_ENDPOINT_URL")}
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "aws").symlink_to(aws_cli(suite))
+    user_name, password = re.search(r"Sign in as `(\w+)`, password `([\w-]+)`", readme.read_text()).groups()
+    script = tmp_path / "browser.py"
+    script.write_text(BROWSER.format(support=str(ROOT / "tests" / "e2e"), user_name=user_name, password=password))
+    opener = tools / "browser"
+    # The unpacked CLI runs on a Python of its own, whose surroundings are not this one's.
+    opener.write_text(f'#!/bin/sh\nunset PYTHONHOME PYTHONPATH\n{shlex.quote(sys.executable)} {shlex.quote(str(script))} "$1" >>{tmp_path}/browser.log 2>&1 &\n')
+    opener.chmod(opener.stat().st_mode | stat.S_IXUSR)
+    variables |= {"PATH": f"{tools}:{os.environ['PATH']}", "BROWSER": f"{opener} %s"}
+
+    def bash(commands: str) -> str:
+        done = subprocess.run(
+            ["bash", "-euc", commands], env=variables, cwd=home.folder, capture_output=True, text=True, timeout=60
+        )
+        log = tmp_path / "browser.log"
+        assert done.returncode == 0, f"{commands}\n{done.stdout}{done.stderr}{log.read_text() if log.exists() else ''}"
+        return done.stdout
+
+    said = bash(login)
+    assert json.loads(said[said.index("{") :]) == json.loads(shown)
+
+    # Twelve minutes left, and the same command refreshes.
+    before = home.leave_minutes(12)
+    bash(login.splitlines()[-1])
+    assert home.token()["accessToken"] != before["accessToken"] and home.token()["refreshToken"]
+
+    listed = bash(environment)
+    accounts = json.loads(listed[listed.index("{") :])["accountList"]
+    assert {account["accountId"] for account in accounts} == {account["id"] for account in readme_server.facts["accounts"]}
+    assert not home.token_file().exists(), "aws sso logout removes it"
+
+
+def test_readme_ci_command_prints_what_it_says(serve, tmp_path: Path):
+    (command,) = re.findall(r"(?m)^    doorward (dev --listen .*)$", (ROOT / "README.md").read_text())
+    flags = [flag for flag in shlex.split(command)[1:] if flag not in ("--listen", "127.0.0.1:0", "--json")]
+    server = serve(*flags)
+    promised = re.findall(r"`(\w+)`", re.search(r"ready: (.*?)\. It has a clock", (ROOT / "README.md").read_text(), re.S).group(1))
+    assert set(promised) == set(server.facts)
+    (example,) = blocks(ROOT / "docs" / "development-server.md", "json")
+    assert set(json.loads(example)) == set(server.facts)
+    assert server.api.sign_in_approved().access
+
+
+def test_documented_configuration_is_accepted(tmp_path: Path):
+    from test_serve import certificate, doorward, free_port
+
+    config, directory = blocks(ROOT / "docs" / "operations" / "configuration.md", "toml")
+    hashed = doorward("hash-password", cwd=tmp_path, stdin="the password").stdout.strip()
+    assert "$argon2id$…" in directory
+    (tmp_path / "directory.toml").write_text(directory.replace("$argon2id$…", hashed))
+    (tmp_path / "tls").mkdir()
+    certificate(tmp_path / "tls", "sso.example.org")
+    (tmp_path / "tls" / "chain.pem").rename(tmp_path / "tls" / "fullchain.pem")
+    (tmp_path / "tls" / "key.pem").rename(tmp_path / "tls" / "privkey.pem")
+    # Not this machine's to take: the privileged port, and a folder of the system.
+    config = config.replace("0.0.0.0:443", f"127.0.0.1:{free_port()}").replace("/var/lib/doorward", "data")
+    (tmp_path / "doorward.toml").write_text(config)
+    done = doorward("check", "-c", "doorward.toml", cwd=tmp_path)
+    assert done.returncode == 0 and "WRONG" not in done.stdout, done.stdout
+
+
+def test_every_flag_that_the_documentation_names_exists(tmp_path: Path):
+    from test_serve import doorward
+
+    known = "".join(doorward(command, "--help", cwd=tmp_path).stdout for command in ("dev", "serve", "check"))
+    text = (ROOT / "docs" / "development-server.md").read_text() + (ROOT / "docs" / "logging.md").read_text()
+    for flag in set(re.findall(r"`(--[a-z-]+)", text)):
+        assert flag in known, flag

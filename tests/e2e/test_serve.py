@@ -1,0 +1,349 @@
+"""`doorward serve` and `doorward check`: configuration, TLS, proxies, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from support.api import Api, ok
+from support.person import Person
+from support.places import doorward_binary, tool
+from support.server import Login
+
+ADA = Login("ada", "a password of hers")
+DIRECTORY = """
+[[people]]
+user_name = "ada"
+password_hash = "{hash}"
+
+[[accounts]]
+id = "111122223333"
+name = "Production"
+
+[[permission_sets]]
+name = "ReadOnly"
+
+[[assignments]]
+people = ["ada"]
+accounts = ["111122223333"]
+permission_sets = ["ReadOnly"]
+"""
+
+
+def doorward(*words: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess:
+    command = [str(doorward_binary()), *words]
+    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=60)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Site:
+    """A folder with everything that a production server needs."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.port = folder, free_port()
+        self.log = folder / "stderr"
+        self.process: subprocess.Popen | None = None
+        hashed = doorward("hash-password", cwd=folder, stdin=ADA.password + "\n").stdout.strip()
+        (folder / "directory.toml").write_text(DIRECTORY.format(hash=hashed))
+        self.configure()
+
+    def configure(self, more: str = "", scheme: str = "http", before: str = "") -> None:
+        (self.folder / "doorward.toml").write_text(
+            f'listen = "127.0.0.1:{self.port}"\n'
+            f'public_url = "{scheme}://127.0.0.1:{self.port}"\n'
+            'start_url_aliases = ["https://corp.doorward.awsapps.com/start"]\n'
+            'data_dir = "data"\ndirectory = "directory.toml"\ninsecure_built_in_credentials = true\n'
+            f"{before}\n{more}"
+        )
+
+    @property
+    def api(self) -> Api:
+        base = f"http://127.0.0.1:{self.port}"
+        return Api(base, base, "https://corp.doorward.awsapps.com/start")
+
+    def start(self) -> None:
+        command = [str(doorward_binary()), "serve", "-c", "doorward.toml"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=self.folder, stderr=log)
+        deadline = time.monotonic() + 20
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+    def kill(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def site(tmp_path: Path):
+    site = Site(tmp_path)
+    yield site
+    site.kill()
+    if site.log.exists():
+        print(site.log.read_text()[-4000:])
+
+
+def certificate(folder: Path, name: str) -> None:
+    """A self-signed certificate for this host, with `name` as its subject."""
+    subprocess.run(
+        [tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        + ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "chain.pem"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+
+
+# --- Configuration
+
+
+def test_unknown_key_is_named_with_its_line_and_the_nearest(site: Site):
+    site.configure(before='regoin = "eu-west-1"')
+    done = doorward("serve", "-c", "doorward.toml", cwd=site.folder)
+    assert done.returncode == 1
+    assert "doorward.toml: line 7, column 1: unknown field `regoin`" in done.stderr, done.stderr
+    assert "did you mean `region`?" in done.stderr
+
+
+def test_plain_http_for_everybody_is_refused(site: Site):
+    config = site.folder / "doorward.toml"
+    config.write_text(config.read_text().replace("127.0.0.1:", "0.0.0.0:", 1))
+    done = doorward("serve", "-c", "doorward.toml", cwd=site.folder)
+    assert done.returncode == 1 and "would serve plain HTTP to anybody" in done.stderr
+
+
+def test_check_says_what_is_wrong_and_how_to_mend_it(site: Site):
+    done = doorward("check", "-c", "doorward.toml", cwd=site.folder)
+    assert done.returncode == 0, done.stdout
+    assert "WRONG" not in done.stdout and "1 people, 1 accounts, 1 assignments" in done.stdout
+    assert not (site.folder / "data").exists(), "check makes nothing"
+
+    directory = site.folder / "directory.toml"
+    directory.write_text(directory.read_text().replace('people = ["ada"]', 'people = ["adda"]'))
+    (site.folder / "data").mkdir()
+    (site.folder / "data" / "master.key").write_text("00" * 32 + "\n")
+    (site.folder / "data" / "master.key").chmod(0o644)
+    done = doorward("check", "-c", "doorward.toml", cwd=site.folder)
+    assert done.returncode == 1
+    assert "WRONG directory" in done.stdout and "there is no person adda" in done.stdout
+    assert "WRONG master key" in done.stdout and "chmod 600" in done.stdout
+
+
+def test_dev_refuses_to_leave_this_machine(tmp_path: Path):
+    done = doorward("dev", "--listen", "0.0.0.0:0", cwd=tmp_path)
+    assert done.returncode == 1 and "not a loopback address" in done.stderr
+
+
+def test_dev_takes_people_of_ones_own(serve, tmp_path: Path):
+    file = tmp_path / "mine.toml"
+    file.write_text(DIRECTORY.replace('password_hash = "{hash}"', 'password = "sesame"'))
+    server = serve("--directory", str(file))
+    assert server.facts["people"] == [{"user_name": "ada", "password": "sesame"}]
+    assert server.facts["accounts"] == [{"id": "111122223333", "name": "Production", "roles": ["ReadOnly"]}]
+    assert server.api.first_role(server.api.sign_in(Person(Login("ada", "sesame"))).access) == ("111122223333", "ReadOnly")
+
+
+# --- Serving
+
+
+def test_whole_login_over_plain_http_on_loopback(site: Site):
+    site.start()
+    tokens = site.api.sign_in(Person(ADA))
+    assert site.api.first_role(tokens.access) == ("111122223333", "ReadOnly")
+    given = ok(site.api.portal("/federation/credentials", tokens.access, account_id="111122223333", role_name="ReadOnly"))
+    assert given["roleCredentials"]["sessionToken"]
+    assert site.stop() == 0
+    # The development controls, and the STS, are of another server.
+    site.start()
+    for path in ("/dev/clock", "/dev/faults", "/"):
+        assert site.api.post(path, {"advance_seconds": 1}).status in (404, 405)
+    # The session outlives the restart.
+    assert ok(site.api.refresh(tokens))["refreshToken"]
+
+
+def test_master_key_and_database_are_for_nobody_else(site: Site):
+    site.start()
+    site.api.sign_in(Person(ADA))
+    for file in (site.folder / "data").iterdir():
+        assert file.stat().st_mode & 0o077 == 0, file
+    assert (site.folder / "data").stat().st_mode & 0o077 == 0
+
+
+def test_second_server_on_one_data_directory_is_refused(site: Site):
+    site.start()
+    site.port = free_port()
+    site.configure()
+    done = doorward("serve", "-c", "doorward.toml", cwd=site.folder)
+    assert done.returncode == 1 and "in use by another doorward" in done.stderr, done.stderr
+
+
+def test_tls_certificate_is_read_again_when_it_changes(site: Site):
+    certificate(site.folder, "first")
+    site.configure('[tls]\ncertificate = "chain.pem"\nkey = "key.pem"\n', scheme="https")
+    site.start()
+
+    def shown() -> str:
+        context = ssl.create_default_context(cafile=str(site.folder / "chain.pem"))
+        with socket.create_connection(("127.0.0.1", site.port), timeout=5) as plain:
+            with context.wrap_socket(plain, server_hostname="127.0.0.1") as secured:
+                secured.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+                assert secured.recv(4096).startswith(b"HTTP/1.1 200 ")
+                return dict(pair[0] for pair in secured.getpeercert()["subject"])["commonName"]
+
+    assert shown() == "first"
+    certificate(site.folder, "second")
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            if shown() == "second":
+                break
+        except ssl.SSLError:
+            pass
+        assert time.monotonic() < deadline, "the new certificate is never shown"
+        time.sleep(0.3)
+    # A broken file is reported, and the last good one stays.
+    good = (site.folder / "chain.pem").read_text()
+    (site.folder / "chain.pem").write_text("rubbish")
+    deadline = time.monotonic() + 20
+    while "the TLS certificate was not replaced" not in site.log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    (site.folder / "chain.pem").write_text(good)
+    assert shown() == "second"
+
+
+def test_cookies_over_tls_are_secure_and_bound_to_the_host(site: Site):
+    certificate(site.folder, "x")
+    site.configure('[tls]\ncertificate = "chain.pem"\nkey = "key.pem"\n', scheme="https")
+    site.start()
+    context = ssl.create_default_context(cafile=str(site.folder / "chain.pem"))
+    connection = http.client.HTTPSConnection("127.0.0.1", site.port, context=context, timeout=10)
+    connection.request("GET", "/sign-in")
+    response = connection.getresponse()
+    cookie = response.getheader("set-cookie")
+    assert cookie.startswith("__Host-") and "; Secure" in cookie and "; HttpOnly" in cookie, cookie
+    assert response.getheader("strict-transport-security")
+    connection.close()
+
+
+def test_only_named_proxies_are_served_without_tls(site: Site):
+    site.configure('[proxy]\ntrusted = ["127.0.0.2/32"]\n', scheme="https")
+    site.start()
+    with pytest.raises((http.client.HTTPException, OSError)):
+        site.api.register()
+
+    site.stop()
+    site.configure('[proxy]\ntrusted = ["127.0.0.0/8"]\n', scheme="https")
+    site.start()
+    client = site.api.register()
+    start = site.api.post(
+        "/device_authorization",
+        {**client.members, "startUrl": site.api.start_url},
+        {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"},
+    )
+    assert start.status == 200 and start.body["verificationUri"].startswith("https://127.0.0.1:")
+    site.stop()
+    assert site.api and re.search(r"stopped", site.log.read_text())
+
+
+def test_sigterm_finishes_what_is_under_way(site: Site):
+    """A request whose body is still on its way when SIGTERM comes is answered, durably; a new one is not."""
+    site.start()
+    tokens = site.api.sign_in(Person(ADA))
+    body = json.dumps({**tokens.client.members, "grantType": "refresh_token", "refreshToken": tokens.refresh}).encode()
+    with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
+        head = f"POST /token HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body[:-5])
+        time.sleep(0.2)
+        site.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        connection.sendall(body[-5:])
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 200 "), answer[:200]
+    assert site.process.wait(timeout=30) == 0
+    tokens.refresh = json.loads(answer.split(b"\r\n\r\n", 1)[1])["refreshToken"]
+    site.start()
+    assert ok(site.api.refresh(tokens))["refreshToken"]
+
+
+def test_sigterm_in_a_storm_loses_no_answer(site: Site):
+    site.start()
+    chains = [site.api.sign_in(Person(ADA)) for _ in range(4)]
+    broken: list[str] = []
+
+    def storm(tokens) -> None:
+        try:
+            while True:
+                answer = site.api.refresh(tokens)
+                if answer.status != 200:
+                    broken.append(answer.text)
+                    return
+                tokens.access, tokens.refresh = answer.body["accessToken"], answer.body["refreshToken"]
+        except (OSError, http.client.HTTPException):
+            return
+
+    threads = [threading.Thread(target=storm, args=(chain,)) for chain in chains]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.7)
+    assert site.stop() == 0
+    for thread in threads:
+        thread.join(20)
+    assert not [text for text in broken if "slow_down" not in text], broken
+    site.start()
+    for chain in chains:
+        assert ok(site.api.refresh(chain))["refreshToken"]
+
+
+def test_vanity_start_url_leads_the_cli_to_the_alias_and_people_to_the_page(site: Site):
+    target = "https://corp.doorward.awsapps.com/start"
+    site.configure(before=f'start_url_redirect = "{target}"')
+    site.start()
+    answer = site.api.call("HEAD", f"http://127.0.0.1:{site.port}/start")
+    assert (answer.status, answer.headers["location"]) == (302, target)
+    answer = site.api.call("GET", f"http://127.0.0.1:{site.port}/start", headers={"User-Agent": "Python-urllib/3.13"})
+    assert (answer.status, answer.headers["location"]) == (302, target)
+    assert Person(ADA).arrive(f"http://127.0.0.1:{site.port}/start").heading == "Your access"
+
+
+def test_stolen_database_without_the_key_forges_nothing(site: Site):
+    """Everything at rest, without the master key: no token of it is accepted, and no token is in it."""
+    site.start()
+    tokens = site.api.sign_in(Person(ADA))
+    assert site.stop() == 0
+    data = site.folder / "data"
+    at_rest = b"".join(file.read_bytes() for file in data.iterdir() if file.name != "master.key")
+    for secret in (tokens.access, tokens.refresh, tokens.client.secret, tokens.client.id, ADA.password):
+        assert secret.encode() not in at_rest
+    (data / "master.key").unlink()
+    site.start()
+    assert site.api.accounts(tokens.access).status == 401
+    assert site.api.refresh(tokens).status == 401
+    assert os.stat(data / "master.key").st_size > 64
