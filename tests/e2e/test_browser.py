@@ -14,7 +14,7 @@ import boto3
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from support.api import Tokens, tokens
+from support.api import Pkce, Tokens, register_for_pkce, tokens
 from support.home import SESSION, AwsCli, Home
 from support.person import Person
 from support.places import TARGET, tool
@@ -388,7 +388,7 @@ def test_everything_works_without_script(watch: Watch, doorward: Doorward, login
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("device", "viewport"), [("desk", DESK), ("phone", PHONE)])
 def test_pages_fit_the_screen_and_are_photographed(watch: Watch, doorward: Doorward, login: Login, scheme, device, viewport):
-    asking, refused = Tool(doorward, "botocore-client-doorward"), Tool(doorward)
+    asking, refused, late = Tool(doorward, "botocore-client-doorward"), Tool(doorward), Tool(doorward)
     page = watch.open(viewport=viewport, color_scheme=scheme)
     SHOTS.mkdir(parents=True, exist_ok=True)
     number = 0
@@ -423,7 +423,16 @@ def test_pages_fit_the_screen_and_are_photographed(watch: Watch, doorward: Doorw
     look("portal")
     page.get_by_role("link", name=re.compile("credentials", re.I)).first.click()
     look("role")
+    page.goto(Pkce(doorward.api, register_for_pkce(doorward.api)).url)
+    look("consent")
     page.goto(f"{doorward.oidc_endpoint}/authorize?client_id=unknown&response_type=code")
     look("error")
     page.goto(f"{doorward.oidc_endpoint}/no-such-page")
     look("not-found")
+    page.goto(late.url)
+    confirm_code(page)
+    doorward.advance_clock(601)
+    page.get_by_role("button", name="Approve").click()
+    look("expired")
+    page.get_by_role("button", name="Sign out").click()
+    look("signed-out")

@@ -66,9 +66,10 @@ pub struct OsEntropy;
 impl Entropy for OsEntropy {
     #[expect(clippy::disallowed_methods, reason = "the one place that draws random bytes")]
     fn fill(&self, bytes: &mut [u8]) {
-        // Without random bytes there are no secrets: going on would be worse than any crash. The library aborts
-        // the process itself when the operating system has none.
-        aws_lc_rs::rand::fill(bytes).expect("random bytes");
+        // From the system and not from the crypto library, which spends 30 ms of every start on gathering entropy of
+        // its own. The call fails only on systems without a random number generator; without one there are no secrets,
+        // and going on would be worse than any crash.
+        getrandom::fill(bytes).expect("random bytes of the operating system");
     }
 }
 

@@ -90,11 +90,13 @@ struct LifetimeOptions {
 
 impl LifetimeOptions {
     fn lifetimes(&self) -> Lifetimes {
+        // A used code is known by the session it became, so it must not outlive that.
+        let authorization_code = self.authorization_code_lifetime.min(self.session_lifetime);
         Lifetimes {
             access_token: Lifetime::from_seconds(self.access_token_lifetime),
             session: Lifetime::from_seconds(self.session_lifetime),
             device_request: Lifetime::from_seconds(self.device_code_lifetime),
-            authorization_code: Lifetime::from_seconds(self.authorization_code_lifetime),
+            authorization_code: Lifetime::from_seconds(authorization_code),
             registration: Lifetime::from_seconds(self.registration_lifetime),
             refresh_grace: Lifetime::from_seconds(self.refresh_grace),
             ..Lifetimes::default()
