@@ -271,6 +271,25 @@ def test_only_named_proxies_are_served_without_tls(site: Site):
     assert site.api and re.search(r"stopped", site.log.read_text())
 
 
+def test_device_grant_may_be_kept_to_one_address_or_switched_off(site: Site):
+    site.configure('[proxy]\ntrusted = ["127.0.0.0/8"]\n', before='device_grant = "same-address"')
+    site.start()
+    client = site.api.register()
+    here = {"X-Forwarded-For": "198.51.100.7"}
+    start = site.api.post("/device_authorization", {**client.members, "startUrl": site.api.start_url}, here).body
+    # This browser is at 127.0.0.1.
+    person = Person(ADA)
+    page = person.press(person.arrive(start["verificationUriComplete"]), "Continue")
+    assert "another network address" in page.alert and not page.has("Approve"), page
+    assert site.api.sign_in(person).access, "from the same address it works"
+    site.stop()
+
+    site.configure(before='device_grant = "off"')
+    site.start()
+    answer = site.api.post("/device_authorization", {**client.members, "startUrl": site.api.start_url})
+    assert (answer.status, answer.error) == (400, "UnauthorizedClientException")
+
+
 def test_sigterm_finishes_what_is_under_way(site: Site):
     """A request whose body is still on its way when SIGTERM comes is answered, durably; a new one is not."""
     site.start()

@@ -9,6 +9,7 @@ use doorward_core::store::Store;
 use doorward_core::time::Lifetimes;
 use doorward_keys::KeyRing;
 use doorward_upstream::identity::local::Passwords;
+use serde::Deserialize;
 
 use crate::ambient::Clock;
 use crate::dev::Development;
@@ -38,10 +39,26 @@ pub struct Policy {
     pub registration: RegistrationPolicy,
     /// Seconds between the polls of one device code; 0 for any speed.
     pub poll_interval: u32,
+    /// Who may approve a device request.
+    pub device_grant: DeviceGrant,
     /// How many device requests are kept at most.
     pub device_requests: DeviceRequestQuota,
     /// Whether callers are limited in how often they may ask.
     pub rate_limits: bool,
+}
+
+/// Who may approve a device request. Whoever starts the device flow may send its code to somebody else, who then signs
+/// a stranger's tool in (RFC 8628 section 5.4); no second factor helps against that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceGrant {
+    /// Any person, from anywhere.
+    #[default]
+    On,
+    /// Only a browser at the address that the request came from.
+    SameAddress,
+    /// Nobody: tools must use the authorization code with PKCE.
+    Off,
 }
 
 /// How many device requests are kept at most: anybody can make them, so the room they take has an end.

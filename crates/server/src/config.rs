@@ -12,6 +12,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::app::DeviceGrant;
+
 /// What is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -46,6 +48,9 @@ pub struct Config {
     /// How long things live, in seconds.
     #[serde(default)]
     pub lifetimes: LifetimeConfig,
+    /// Who may approve a device request.
+    #[serde(default)]
+    pub device_grant: DeviceGrant,
     /// What clients may register.
     #[serde(default)]
     pub registration: RegistrationConfig,

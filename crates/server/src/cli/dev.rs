@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::run;
 use crate::ambient::{Clock, OsEntropy, draw};
-use crate::app::{App, DeviceRequestQuota, Parts, Policy};
+use crate::app::{App, DeviceGrant, DeviceRequestQuota, Parts, Policy};
 use crate::config::{self, check_directory};
 use crate::dev::{Development, Faults, FaultyStore, seed};
 use crate::http::listen::Listener;
@@ -189,6 +189,7 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
             },
             lifetimes,
             poll_interval: options.poll_interval,
+            device_grant: DeviceGrant::On,
             device_requests: quota(options.rate_limits),
             rate_limits: options.rate_limits,
         },

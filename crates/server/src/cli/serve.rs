@@ -116,6 +116,7 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
         },
         lifetimes,
         poll_interval: 1,
+        device_grant: config.device_grant,
         device_requests: DeviceRequestQuota::default(),
         rate_limits: true,
     })

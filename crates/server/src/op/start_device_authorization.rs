@@ -12,7 +12,7 @@ use doorward_core::verdict::Change;
 use doorward_wire::oidc::start_device_authorization::{Input, Output};
 
 use super::{Caller, Failure};
-use crate::app::App;
+use crate::app::{App, DeviceGrant};
 use crate::audit;
 use crate::limits::Call;
 
@@ -29,6 +29,9 @@ pub(crate) async fn run(
     let input = Input::decode(body)?;
     let client = app.tokens.authenticate(&input.client_id, &input.client_secret, caller.now)?;
     client.may_use(GrantType::DeviceCode)?;
+    if app.policy.device_grant == DeviceGrant::Off {
+        return Err(Refusal::UnauthorizedClient.into());
+    }
     if !app.site.knows_start_url(&input.start_url) {
         tracing::info!(address = %caller.address, "refused a start URL that is not this server's");
         return Err(Refusal::InvalidRequest("startUrl is not a start URL of this server".into()).into());

@@ -19,7 +19,7 @@ use super::form::Form;
 use super::page::{Consent, DeviceCode, OutcomeKind};
 use super::visit::{Browser, Visit};
 use super::{Notice, Stop, html, moment, outcome, page, scope_lines};
-use crate::app::App;
+use crate::app::{App, DeviceGrant};
 use crate::audit;
 use crate::http::answer::RequestId;
 use crate::limits::Call;
@@ -28,6 +28,8 @@ use crate::op::Caller;
 const UNKNOWN: &str = "No tool is waiting with that code. Codes expire after a few minutes: compare it with the one \
                        your tool shows, or start the tool again.";
 const TOO_OFTEN: &str = "Too many wrong codes. Wait a minute, then try again.";
+const ELSEWHERE: &str = "The tool with that code runs at another network address than this browser, and this server does \
+                         not allow that. If you did not start the tool yourself, somebody wants to sign in as you.";
 /// The longest text that is given back into the field.
 const LONGEST_TYPED: usize = 64;
 
@@ -89,6 +91,15 @@ pub(crate) async fn look_up(
             None => None,
         };
         let Some((code, request)) = found else { return Ok(form(&app, visit, typed, Some(UNKNOWN))) };
+        if app.policy.device_grant == DeviceGrant::SameAddress
+            && request.requester.address.to_canonical() != caller.address.to_canonical()
+        {
+            info!(
+                target: "audit", event = "device_from_elsewhere", request = %request.id,
+                person = %browser.session.person, address = %caller.address, requester = %request.requester.address
+            );
+            return Ok(form(&app, visit, typed, Some(ELSEWHERE)));
+        }
         Ok(consent(&app, visit, browser, &request, code))
     })
     .await
