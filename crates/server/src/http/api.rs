@@ -1,28 +1,24 @@
 //! The handlers of the two APIs: read the request, run the operation, encode its outcome.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody as _};
-use axum::extract::State;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, Request, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use doorward_core::refusal::Refusal;
+use doorward_core::refusal::{PortalRefusal, Refusal};
 use doorward_wire::fault::{OidcFault, PortalFault, Unservable};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::answer::{self, RequestId};
+use super::answer;
+use super::received::Received;
 use crate::app::App;
-use crate::op::{self, Caller};
+use crate::op::{self, Caller, Failure};
 
 /// The longest body that is read, in bytes. The longest real one, with ten long redirect URIs, has some ten thousand.
 pub(crate) const LONGEST_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-type Shared = State<Arc<App>>;
 
 /// Reads a body up to its limit.
 pub(crate) async fn read(body: Body) -> Result<Bytes, Unservable> {
@@ -54,112 +50,74 @@ fn is_json(headers: &HeaderMap) -> bool {
     (media_type.is_empty() || media_type.eq_ignore_ascii_case("application/json")) && utf8
 }
 
-async fn oidc_body(request: Request<Body>) -> Result<(HeaderMap, Bytes), Response> {
-    let (parts, body) = request.into_parts();
+/// Answers an operation of `sso-oidc`, whose input is its body.
+async fn oidc(
+    received: Received,
+    run: impl AsyncFnOnce(&App, &Caller, &HeaderMap, &[u8]) -> Result<Vec<u8>, Failure<Refusal>>,
+) -> Response {
+    let Received { app, id, caller, parts, body } = received;
     let refuse = |what| answer::oidc_fault(&OidcFault::Unservable(what));
     if !is_json(&parts.headers) {
-        return Err(refuse(Unservable::UnsupportedMediaType));
+        return refuse(Unservable::UnsupportedMediaType);
     }
-    Ok((parts.headers, read(body).await.map_err(refuse)?))
-}
-
-pub(crate) async fn register_client(
-    State(app): Shared,
-    Extension(caller): Extension<Caller>,
-    Extension(id): Extension<RequestId>,
-    request: Request<Body>,
-) -> Response {
-    match oidc_body(request).await {
-        Ok((_, body)) => answer::oidc(op::register_client::run(&app, &caller, &body), id),
-        Err(refused) => refused,
+    match read(body).await {
+        Ok(body) => answer::oidc(run(&app, &caller, &parts.headers, &body).await, id),
+        Err(what) => refuse(what),
     }
 }
 
-pub(crate) async fn start_device_authorization(
-    State(app): Shared,
-    Extension(caller): Extension<Caller>,
-    Extension(id): Extension<RequestId>,
-    request: Request<Body>,
+/// Answers an operation of `sso`, whose input is its query.
+async fn portal(
+    received: Received,
+    run: impl AsyncFnOnce(&App, &Caller, &HeaderMap, &str) -> Result<Vec<u8>, Failure<PortalRefusal>>,
 ) -> Response {
-    match oidc_body(request).await {
-        Ok((headers, body)) => {
-            let user_agent = op::user_agent(&headers);
-            answer::oidc(op::start_device_authorization::run(&app, &caller, user_agent, &body).await, id)
-        }
-        Err(refused) => refused,
-    }
+    let Received { app, id, caller, parts, .. } = received;
+    answer::portal(run(&app, &caller, &parts.headers, parts.uri.query().unwrap_or_default()).await, id)
 }
 
-pub(crate) async fn create_token(
-    State(app): Shared,
-    Extension(caller): Extension<Caller>,
-    Extension(id): Extension<RequestId>,
-    request: Request<Body>,
-) -> Response {
+pub(crate) async fn register_client(received: Received) -> Response {
+    oidc(received, async |app, caller, _, body| op::register_client::run(app, caller, body)).await
+}
+
+pub(crate) async fn start_device_authorization(received: Received) -> Response {
+    oidc(received, op::start_device_authorization::run).await
+}
+
+pub(crate) async fn create_token(received: Received) -> Response {
     // CreateTokenWithIAM has the same path, and is told apart by the query alone.
-    if is_signed_operation(request.uri()) {
+    if is_signed_operation(received.query()) {
         let why = "CreateTokenWithIAM is not offered by this server";
         return answer::oidc_fault(&OidcFault::Refused(Refusal::InvalidRequest(why.into())));
     }
-    match oidc_body(request).await {
-        Ok((_, body)) => answer::oidc(op::create_token::run(&app, &caller, &body).await, id),
-        Err(refused) => refused,
-    }
+    oidc(received, async |app, caller, _, body| op::create_token::run(app, caller, body).await).await
 }
 
-fn is_signed_operation(uri: &Uri) -> bool {
-    uri.query()
-        .is_some_and(|query| form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "aws_iam"))
+fn is_signed_operation(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "aws_iam")
 }
 
-pub(crate) async fn get_role_credentials(
-    State(app): Shared,
-    Extension(caller): Extension<Caller>,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = uri.query().unwrap_or_default();
-    answer::portal(op::get_role_credentials::run(&app, &caller, &headers, query).await, id)
+pub(crate) async fn get_role_credentials(received: Received) -> Response {
+    portal(received, op::get_role_credentials::run).await
 }
 
-pub(crate) async fn list_accounts(
-    State(app): Shared,
-    Extension(caller): Extension<Caller>,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = uri.query().unwrap_or_default();
-    answer::portal(op::list_accounts::run(&app, &caller, &headers, query).await, id)
+pub(crate) async fn list_accounts(received: Received) -> Response {
+    portal(received, op::list_accounts::run).await
 }
 
-pub(crate) async fn list_account_roles(
-    State(app): Shared,
-    Extension(caller): Extension<Caller>,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let query = uri.query().unwrap_or_default();
-    answer::portal(op::list_account_roles::run(&app, &caller, &headers, query).await, id)
+pub(crate) async fn list_account_roles(received: Received) -> Response {
+    portal(received, op::list_account_roles::run).await
 }
 
-pub(crate) async fn logout(
-    State(app): Shared,
-    Extension(caller): Extension<Caller>,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-) -> Response {
-    answer::portal(op::logout::run(&app, &caller, &headers).await, id)
+pub(crate) async fn logout(received: Received) -> Response {
+    portal(received, async |app, caller, headers, _| op::logout::run(app, caller, headers).await).await
 }
 
 /// `GET /healthz`: whether the server can answer, its store included.
-pub(crate) async fn health(State(app): Shared, Extension(id): Extension<RequestId>) -> Response {
-    match app.store.directory().await {
+pub(crate) async fn health(received: Received) -> Response {
+    match received.app.store.directory().await {
         Ok(_) => answer::json(StatusCode::OK, br#"{"status":"ok"}"#.to_vec()),
         Err(outage) => {
-            answer::log_outage(id, &outage.to_string());
+            answer::log_outage(received.id, &outage.to_string());
             answer::json(StatusCode::SERVICE_UNAVAILABLE, br#"{"status":"store unavailable"}"#.to_vec())
         }
     }
@@ -208,9 +166,9 @@ mod tests {
 
     #[test]
     fn t72_the_signed_operation_is_told_apart_by_the_query() {
-        assert!(is_signed_operation(&Uri::from_static("/token?aws_iam=t")));
-        assert!(is_signed_operation(&Uri::from_static("/token?x=1&aws_iam")));
-        assert!(!is_signed_operation(&Uri::from_static("/token")));
-        assert!(!is_signed_operation(&Uri::from_static("/token?aws=iam")));
+        assert!(is_signed_operation("aws_iam=t"));
+        assert!(is_signed_operation("x=1&aws_iam"));
+        assert!(!is_signed_operation(""));
+        assert!(!is_signed_operation("aws=iam"));
     }
 }

@@ -5,5 +5,6 @@ pub(crate) mod api;
 pub(crate) mod envelope;
 pub mod listen;
 pub mod proxy;
+pub(crate) mod received;
 pub mod routes;
 pub mod tls;

@@ -11,7 +11,9 @@ use doorward_core::store::CommitError;
 use doorward_core::verdict::Change;
 use doorward_wire::oidc::start_device_authorization::{Input, Output};
 
-use super::{Caller, Failure};
+use http::HeaderMap;
+
+use super::{Caller, Failure, user_agent};
 use crate::app::{App, DeviceGrant};
 use crate::audit;
 use crate::limits::Call;
@@ -22,7 +24,7 @@ const MOST_DRAWS: usize = 4;
 pub(crate) async fn run(
     app: &App,
     caller: &Caller,
-    user_agent: Option<String>,
+    headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Vec<u8>, Failure<Refusal>> {
     app.limits.call(&Call::Anonymous(caller.address))?;
@@ -47,7 +49,7 @@ pub(crate) async fn run(
         return Err(Refusal::SlowDown.into());
     }
 
-    let requester = Requester { address: caller.address, user_agent };
+    let requester = Requester { address: caller.address, user_agent: user_agent(headers) };
     for _ in 0..MOST_DRAWS {
         let (code, user_code) = app.tokens.draw_user_code();
         let fresh = Fresh { id: DeviceRequestId::from_bytes(app.tokens.draw()), user_code };

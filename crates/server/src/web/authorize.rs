@@ -6,12 +6,8 @@
 //! 4. The decision travels back to the client: a code, or `access_denied`.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use axum::Extension;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::Response;
 use data_encoding::BASE64URL_NOPAD;
 use doorward_core::assignment::person_usable;
@@ -27,12 +23,11 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::device::approves;
-use super::form::Form;
 use super::page::Consent;
 use super::visit::{Browser, Visit};
-use super::{Answered, Notice, Stop, html, page, redirect, scope_lines};
+use super::{Answered, Notice, Page, Stop, html, redirect, scope_lines, serve};
 use crate::app::App;
-use crate::http::answer::RequestId;
+use crate::http::received::Received;
 use crate::op::Caller;
 
 /// How long a person may think.
@@ -79,17 +74,11 @@ impl<'a> Parameters<'a> {
 }
 
 /// `GET /authorize`.
-pub(crate) async fn show(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let visit = Visit::load(&app, &caller, &headers).await;
-    page(&app, id, visit, async |visit| {
-        let parameters = Parameters::parse(uri.query().unwrap_or_default());
-        let (registration, redirect_uri) = certain_client(&app, &caller, &parameters)?;
+pub(crate) async fn show(received: Received) -> Response {
+    serve(received, async |page, _| {
+        let Page { app, caller, visit, .. } = page;
+        let parameters = Parameters::parse(page.query());
+        let (registration, redirect_uri) = certain_client(app, caller, &parameters)?;
         let state = match parameters.once("state") {
             Ok(state) if state.is_none_or(|state| state.len() <= LONGEST_STATE) => state,
             _ => {
@@ -113,11 +102,11 @@ pub(crate) async fn show(
             expires_at: caller.now.plus(DECISION_LIFETIME),
         };
         if let Some(person) = app.auto_approver() {
-            return approve(&app, &caller, &asked, person, caller.now).await;
+            return approve(app, caller, &asked, person, caller.now).await;
         }
-        let browser = visit.signed_in(uri.path_and_query().map_or("/authorize", |here| here.as_str()))?;
+        let browser = page.signed_in()?;
         asked.browser = Some(browser.session.id);
-        Ok(consent(&app, visit, browser, &registration, &asked))
+        Ok(consent(app, visit, browser, &registration, &asked))
     })
     .await
 }
@@ -211,18 +200,11 @@ fn consent(
 }
 
 /// `POST /authorize/decision`: step 4.
-pub(crate) async fn decide(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    Extension(caller): Extension<Caller>,
-    request: Request<Body>,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let visit = Visit::load(&app, &caller, &parts.headers).await;
-    page(&app, id, visit, async |visit| {
-        let browser = visit.signed_in("/start")?;
-        let posted = Form::read(&parts.headers, body).await?;
-        visit.check(&app, &parts.headers, &posted)?;
+pub(crate) async fn decide(received: Received) -> Response {
+    serve(received, async |page, body| {
+        let Page { app, caller, .. } = page;
+        let browser = page.signed_in()?;
+        let posted = page.form(body).await?;
         let out_of_date = || Stop::Page(StatusCode::FORBIDDEN, Notice::out_of_date());
         let asked: Asked = app.tokens.asked(posted.get("request")).ok_or_else(out_of_date)?;
         if asked.browser != Some(browser.session.id) || caller.now >= asked.expires_at {
@@ -230,7 +212,7 @@ pub(crate) async fn decide(
         }
         let (session, state) = (&browser.session, asked.state.as_deref());
         if approves(posted.get("decision"))? {
-            approve(&app, &caller, &asked, &session.person, session.authenticated_at).await
+            approve(app, caller, &asked, &session.person, session.authenticated_at).await
         } else {
             info!(target: "audit", event = "authorization_denied", person = %session.person, address = %caller.address);
             Ok(send_error(&asked.redirect_uri, state, &OidcFault::Refused(Refusal::AccessDenied)))

@@ -1,11 +1,6 @@
 //! The device page (RFC 8628 section 3.3): type the code, see who asks, decide.
 
-use std::sync::Arc;
-
-use axum::Extension;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::Response;
 use doorward_core::device::{DeviceRequest, DeviceState};
 use doorward_core::grant::device_code::{Decide, Decided};
@@ -15,13 +10,12 @@ use doorward_core::secret::{UserCode, UserCodeHash};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::form::Form;
 use super::page::{Consent, DeviceCode, OutcomeKind};
 use super::visit::{Browser, Visit};
-use super::{Notice, Stop, html, moment, outcome, page, scope_lines};
+use super::{Notice, Page, Stop, html, moment, outcome, scope_lines, serve};
 use crate::app::{App, DeviceGrant};
 use crate::audit;
-use crate::http::answer::RequestId;
+use crate::http::received::Received;
 use crate::limits::Call;
 use crate::op::Caller;
 
@@ -42,21 +36,14 @@ struct Asked {
 }
 
 /// `GET /device?user_code=`.
-pub(crate) async fn show(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let visit = Visit::load(&app, &caller, &headers).await;
-    page(&app, id, visit, async |visit| {
-        visit.signed_in(uri.path_and_query().map_or("/device", |here| here.as_str()))?;
-        let query = uri.query().unwrap_or_default();
-        let code = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "user_code");
+pub(crate) async fn show(received: Received) -> Response {
+    serve(received, async |page, _| {
+        let Page { app, visit, .. } = page;
+        page.signed_in()?;
         // Only what is a code is put into the field: the address may hold anything.
-        let code = code.and_then(|(_, text)| UserCode::parse(&text)).map(|code| code.reveal());
-        Ok(form(&app, visit, code.unwrap_or_default(), None))
+        let code =
+            page.parameter("user_code").and_then(|text| UserCode::parse(&text)).map(|code| code.reveal());
+        Ok(form(app, visit, code.unwrap_or_default(), None))
     })
     .await
 }
@@ -67,30 +54,23 @@ fn form(app: &App, visit: &Visit, user_code: String, problem: Option<&str>) -> R
 }
 
 /// `POST /device`.
-pub(crate) async fn look_up(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    Extension(caller): Extension<Caller>,
-    request: Request<Body>,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let visit = Visit::load(&app, &caller, &parts.headers).await;
-    page(&app, id, visit, async |visit| {
-        let browser = visit.signed_in("/device")?;
-        let posted = Form::read(&parts.headers, body).await?;
-        visit.check(&app, &parts.headers, &posted)?;
+pub(crate) async fn look_up(received: Received) -> Response {
+    serve(received, async |page, body| {
+        let Page { app, caller, visit, .. } = page;
+        let browser = page.signed_in()?;
+        let posted = page.form(body).await?;
         let typed: String = posted.get("user_code").trim().chars().take(LONGEST_TYPED).collect();
 
         if app.limits.call(&Call::UserCode(browser.session.id)).is_err() {
             info!(target: "audit", event = "user_code_throttled", person = %browser.session.person, address = %caller.address);
-            return Ok(form(&app, visit, typed, Some(TOO_OFTEN)));
+            return Ok(form(app, visit, typed, Some(TOO_OFTEN)));
         }
         let code = UserCode::parse(&typed);
         let found = match code {
-            Some(code) => find(&app, &caller, code).await?.map(|request| (code, request)),
+            Some(code) => find(app, caller, code).await?.map(|request| (code, request)),
             None => None,
         };
-        let Some((code, request)) = found else { return Ok(form(&app, visit, typed, Some(UNKNOWN))) };
+        let Some((code, request)) = found else { return Ok(form(app, visit, typed, Some(UNKNOWN))) };
         if app.policy.device_grant == DeviceGrant::SameAddress
             && request.requester.address.to_canonical() != caller.address.to_canonical()
         {
@@ -98,9 +78,9 @@ pub(crate) async fn look_up(
                 target: "audit", event = "device_from_elsewhere", request = %request.id,
                 person = %browser.session.person, address = %caller.address, requester = %request.requester.address
             );
-            return Ok(form(&app, visit, typed, Some(ELSEWHERE)));
+            return Ok(form(app, visit, typed, Some(ELSEWHERE)));
         }
-        Ok(consent(&app, visit, browser, &request, code))
+        Ok(consent(app, visit, browser, &request, code))
     })
     .await
 }
@@ -136,18 +116,11 @@ fn consent(app: &App, visit: &Visit, browser: &Browser, request: &DeviceRequest,
 }
 
 /// `POST /device/decision`.
-pub(crate) async fn decide(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    Extension(caller): Extension<Caller>,
-    request: Request<Body>,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let visit = Visit::load(&app, &caller, &parts.headers).await;
-    page(&app, id, visit, async |visit| {
-        let browser = visit.signed_in("/device")?;
-        let posted = Form::read(&parts.headers, body).await?;
-        visit.check(&app, &parts.headers, &posted)?;
+pub(crate) async fn decide(received: Received) -> Response {
+    serve(received, async |page, body| {
+        let Page { app, caller, visit, .. } = page;
+        let browser = page.signed_in()?;
+        let posted = page.form(body).await?;
         let out_of_date = || Stop::Page(StatusCode::FORBIDDEN, Notice::out_of_date());
         let asked: Asked = app.tokens.asked(posted.get("request")).ok_or_else(out_of_date)?;
         if asked.browser != browser.session.id {
@@ -163,7 +136,7 @@ pub(crate) async fn decide(
         };
         let settled = settle(&*app.store, &decision).await?;
         audit::record(settled.event.as_ref(), caller.address);
-        Ok(told(&app, visit, settled.reply))
+        Ok(told(app, visit, settled.reply))
     })
     .await
 }

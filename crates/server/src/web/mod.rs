@@ -4,14 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE,
     STRICT_TRANSPORT_SECURITY,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::request::Parts;
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use doorward_core::scope::{ACCOUNT_ACCESS, LEGACY_PORTAL, Scopes};
 use doorward_core::store::Outage;
@@ -20,8 +21,11 @@ use doorward_wire::fault::{OidcFault, Unservable};
 
 use crate::app::App;
 use crate::http::answer::{self, RequestId};
+use crate::http::received::Received;
+use crate::op::Caller;
+use form::Form;
 use page::{Moment, Outcome, OutcomeKind, ScopeLine, content_security_policy};
-use visit::Visit;
+use visit::{Browser, Visit};
 
 pub(crate) mod authorize;
 pub(crate) mod device;
@@ -78,27 +82,63 @@ impl Notice {
     }
 }
 
+/// A visit to a page: the request, and whose browser sent it.
+pub(crate) struct Page {
+    pub(crate) app: Arc<App>,
+    pub(crate) caller: Caller,
+    pub(crate) parts: Parts,
+    pub(crate) visit: Visit,
+}
+
+impl Page {
+    /// Its query string, without the question mark.
+    pub(crate) fn query(&self) -> &str {
+        self.parts.uri.query().unwrap_or_default()
+    }
+
+    /// The first parameter of this name.
+    pub(crate) fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
+        form_urlencoded::parse(self.query().as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// Who is signed in, or the way to the sign-in page and back.
+    pub(crate) fn signed_in(&self) -> Result<&Browser, Stop> {
+        let uri = &self.parts.uri;
+        let here = match self.parts.method {
+            Method::GET | Method::HEAD => uri.path_and_query().map_or("/start", PathAndQuery::as_str),
+            // What was posted cannot be posted again by coming back.
+            _ if uri.path().starts_with("/device") => "/device",
+            _ => "/start",
+        };
+        self.visit.signed_in(here)
+    }
+
+    /// The posted form, if it is one that this browser was shown by this server.
+    pub(crate) async fn form(&self, body: Body) -> Result<Form, Stop> {
+        let form = Form::read(&self.parts.headers, body).await?;
+        self.visit.check(&self.app, &self.parts.headers, &form)?;
+        Ok(form)
+    }
+}
+
 /// Runs a page's handler, and shows what went wrong as a page of its own.
-async fn page(
-    app: &Arc<App>,
-    id: RequestId,
-    visit: Result<Visit, Outage>,
-    handler: impl AsyncFnOnce(&Visit) -> Answered,
-) -> Response {
-    let visit = match visit {
+async fn serve(received: Received, handler: impl AsyncFnOnce(&Page, Body) -> Answered) -> Response {
+    let Received { app, id, caller, parts, body } = received;
+    let visit = match Visit::load(&app, &caller, &parts.headers).await {
         Ok(visit) => visit,
         Err(outage) => {
             answer::log_outage(id, &outage.to_string());
-            return unavailable(app, &Visit::nobody(), id);
+            return unavailable(&app, &Visit::nobody(), id);
         }
     };
-    match handler(&visit).await {
+    let page = Page { app, caller, parts, visit };
+    match handler(&page, body).await {
         Ok(response) => response,
         Err(Stop::Elsewhere(target)) => see_other(&target),
-        Err(Stop::Page(status, notice)) => outcome(app, &visit, status, notice, None),
+        Err(Stop::Page(status, notice)) => outcome(&page.app, &page.visit, status, notice, None),
         Err(Stop::Outage(what)) => {
             answer::log_outage(id, &what);
-            unavailable(app, &visit, id)
+            unavailable(&page.app, &page.visit, id)
         }
     }
 }
@@ -212,32 +252,25 @@ pub(crate) async fn asset(name: Option<Path<String>>) -> Response {
 }
 
 /// Every path that no route has. A person's browser gets a page; a program gets JSON.
-pub(crate) async fn not_found(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-) -> Response {
-    if !wants_html(&headers) {
+pub(crate) async fn not_found(received: Received) -> Response {
+    if !wants_html(received.headers()) {
         return answer::oidc_fault(&OidcFault::Unservable(Unservable::NotFound));
     }
     let notice =
-        Notice::failed("There is no such page", "Check the address, or start from your access page.")
-            .leading_to("/start", "Go to your access");
-    page(&app, id, Ok(Visit::nobody()), async |_| Err(Stop::Page(StatusCode::NOT_FOUND, notice))).await
+        Notice::failed("There is no such page", "Check the address, or start from your access page.");
+    lost(&received, StatusCode::NOT_FOUND, notice)
 }
 
-pub(crate) async fn wrong_method(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-) -> Response {
-    if !wants_html(&headers) {
+pub(crate) async fn wrong_method(received: Received) -> Response {
+    if !wants_html(received.headers()) {
         return answer::oidc_fault(&OidcFault::Unservable(Unservable::MethodNotAllowed));
     }
-    let notice = Notice::failed("This address is not a page", "It only receives what a page of ours sends.")
-        .leading_to("/start", "Go to your access");
-    page(&app, id, Ok(Visit::nobody()), async |_| Err(Stop::Page(StatusCode::METHOD_NOT_ALLOWED, notice)))
-        .await
+    let notice = Notice::failed("This address is not a page", "It only receives what a page of ours sends.");
+    lost(&received, StatusCode::METHOD_NOT_ALLOWED, notice)
+}
+
+fn lost(received: &Received, status: StatusCode, notice: Notice) -> Response {
+    outcome(&received.app, &Visit::nobody(), status, notice.leading_to("/start", "Go to your access"), None)
 }
 
 fn wants_html(headers: &HeaderMap) -> bool {

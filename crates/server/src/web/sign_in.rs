@@ -1,11 +1,6 @@
 //! Signing in with a password, and out.
 
-use std::sync::Arc;
-
-use axum::Extension;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::response::Response;
 use doorward_core::assignment::person_usable;
 use doorward_core::grant::{session_end, settle};
@@ -17,13 +12,12 @@ use doorward_core::store::CommitError;
 use doorward_core::verdict::{Change, Event};
 use tracing::info;
 
-use super::form::Form;
 use super::page::{OutcomeKind, SignIn, shown_name};
 use super::visit::{Visit, no_session_cookie, session_cookie};
-use super::{Notice, Stop, html, outcome, page, see_other, set_cookie};
+use super::{Notice, Page, Stop, html, outcome, see_other, serve, set_cookie};
 use crate::app::App;
 use crate::audit;
-use crate::http::answer::RequestId;
+use crate::http::received::Received;
 use crate::limits::Call;
 use crate::op::Caller;
 
@@ -32,39 +26,26 @@ const WRONG: &str = "That user name and password do not go together.";
 const TOO_OFTEN: &str = "Too many attempts. Wait a minute, then try again.";
 
 /// `GET /sign-in?next=`.
-pub(crate) async fn show(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let visit = Visit::load(&app, &caller, &headers).await;
-    page(&app, id, visit, async |visit| {
-        let next = next_of(uri.query().unwrap_or_default());
+pub(crate) async fn show(received: Received) -> Response {
+    serve(received, async |page, _| {
+        let Page { app, visit, .. } = page;
+        let next = local(&page.parameter("next").unwrap_or_default());
         if visit.browser().is_some() {
             return Ok(see_other(&next));
         }
-        Ok(form(&app, visit, next, String::new(), None))
+        Ok(form(app, visit, next, String::new(), None))
     })
     .await
 }
 
 /// `POST /sign-in`.
-pub(crate) async fn sign_in(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    Extension(caller): Extension<Caller>,
-    request: Request<Body>,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let visit = Visit::load(&app, &caller, &parts.headers).await;
-    page(&app, id, visit, async |visit| {
-        let posted = Form::read(&parts.headers, body).await?;
-        visit.check(&app, &parts.headers, &posted)?;
+pub(crate) async fn sign_in(received: Received) -> Response {
+    serve(received, async |page, body| {
+        let Page { app, caller, visit, .. } = page;
+        let posted = page.form(body).await?;
         let next = local(posted.get("next"));
         let typed = posted.get("user_name").trim();
-        let refuse = |problem| Ok(form(&app, visit, next.clone(), typed.to_owned(), Some(problem)));
+        let refuse = |problem| Ok(form(app, visit, next.clone(), typed.to_owned(), Some(problem)));
 
         // A name that nobody can have is refused as late as any other.
         let person = PersonId::parse(typed).ok();
@@ -85,9 +66,9 @@ pub(crate) async fn sign_in(
             return refuse(WRONG);
         };
 
-        let session = begin(&app, &caller, &person.user_name).await?;
+        let session = begin(app, caller, &person.user_name).await?;
         let mut response = see_other(&next);
-        set_cookie(&mut response, &session_cookie(&app, session));
+        set_cookie(&mut response, &session_cookie(app, session));
         Ok(response)
     })
     .await
@@ -118,17 +99,11 @@ async fn begin(app: &App, caller: &Caller, person: &PersonId) -> Result<SessionI
 }
 
 /// `POST /sign-out`.
-pub(crate) async fn sign_out(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    Extension(caller): Extension<Caller>,
-    request: Request<Body>,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let visit = Visit::load(&app, &caller, &parts.headers).await;
-    page(&app, id, visit, async |visit| {
+pub(crate) async fn sign_out(received: Received) -> Response {
+    serve(received, async |page, body| {
+        let Page { app, caller, visit, .. } = page;
         if let Some(browser) = visit.browser() {
-            visit.check(&app, &parts.headers, &Form::read(&parts.headers, body).await?)?;
+            page.form(body).await?;
             let session = &browser.session;
             let end = session_end::End {
                 session: session.id,
@@ -145,8 +120,8 @@ pub(crate) async fn sign_out(
             text: "Tools that you signed in stay signed in; you can end them on your access page.".into(),
             action: Some(("/sign-in", "Sign in again")),
         };
-        let mut response = outcome(&app, &Visit::nobody(), StatusCode::OK, notice, None);
-        set_cookie(&mut response, &no_session_cookie(&app));
+        let mut response = outcome(app, &Visit::nobody(), StatusCode::OK, notice, None);
+        set_cookie(&mut response, &no_session_cookie(app));
         Ok(response)
     })
     .await
@@ -178,11 +153,6 @@ fn purpose(app: &App, next: &str) -> Option<String> {
         }
         _ => None,
     }
-}
-
-fn next_of(query: &str) -> String {
-    let next = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "next");
-    local(next.as_ref().map_or("", |(_, next)| next))
 }
 
 /// `next` if it is a page of ours to come back to, else the portal page.
@@ -218,6 +188,5 @@ mod tests {
         ] {
             assert_eq!(local(bad), "/start", "{bad:?}");
         }
-        assert_eq!(next_of("a=b&next=%2Fdevice%3Fuser_code%3DX"), "/device?user_code=X");
     }
 }

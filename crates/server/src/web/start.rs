@@ -1,11 +1,6 @@
 //! The portal page: what a person may use, and the tools signed in as them.
 
-use std::sync::Arc;
-
-use axum::Extension;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use doorward_core::assignment::{accounts_of, assigned_role, roles_of};
 use doorward_core::credentials::{BrokerError, RoleCredentials, RoleRequest};
@@ -15,13 +10,12 @@ use doorward_core::ids::{AccountId, PersonId, RoleName, SessionId};
 use doorward_core::session::{EndReason, Holder};
 use tracing::{info, warn};
 
-use super::form::Form;
 use super::page::{self, AccountCard, Portal, RoleLine, SessionLine};
 use super::visit::{Browser, Visit};
-use super::{Answered, Notice, Stop, html, moment, redirect, see_other};
+use super::{Notice, Page, Stop, html, moment, redirect, see_other, serve};
 use crate::app::App;
 use crate::audit;
-use crate::http::answer::RequestId;
+use crate::http::received::Received;
 use crate::op::Caller;
 use crate::setup;
 
@@ -32,36 +26,27 @@ const MOST_SESSIONS: usize = 100;
 const LONGEST_FILTER: usize = 100;
 
 /// `GET /start?q=`, and the `HEAD` by which the AWS CLI finds out whose start URL this is.
-pub(crate) async fn show(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    Extension(caller): Extension<Caller>,
-    method: Method,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    if let Some(target) = app.site.start_url_redirect()
-        && (method == Method::HEAD || is_cli(&headers))
+pub(crate) async fn show(received: Received) -> Response {
+    if let Some(target) = received.app.site.start_url_redirect()
+        && (received.parts.method == Method::HEAD || is_cli(received.headers()))
     {
         return redirect(StatusCode::FOUND, target);
     }
-    let visit = Visit::load(&app, &caller, &headers).await;
-    super::page(&app, id, visit, async |visit| {
-        let browser = visit.signed_in(uri.path_and_query().map_or("/start", |here| here.as_str()))?;
-        let query = uri.query().unwrap_or_default();
-        let filter = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "q");
-        let filter: String =
-            filter.map_or_else(String::new, |(_, text)| text.trim().chars().take(LONGEST_FILTER).collect());
+    serve(received, async |page, _| {
+        let Page { app, caller, visit, .. } = page;
+        let browser = page.signed_in()?;
+        let filter = page.parameter("q").unwrap_or_default();
+        let filter: String = filter.trim().chars().take(LONGEST_FILTER).collect();
         let (accounts, truncated) = account_cards(&browser.directory, &browser.session.person, &filter);
         let template = Portal {
-            chrome: visit.chrome(&app),
-            setup: setup_of(&app, &browser.directory, &browser.session.person),
-            sessions: session_lines(&app, &caller, browser).await?,
+            chrome: visit.chrome(app),
+            setup: setup_of(app, &browser.directory, &browser.session.person),
+            sessions: session_lines(app, caller, browser).await?,
             accounts,
             truncated,
             filter,
         };
-        Ok(html(&app, StatusCode::OK, &template, None))
+        Ok(html(app, StatusCode::OK, &template, None))
     })
     .await
 }
@@ -143,22 +128,14 @@ async fn session_lines(app: &App, caller: &Caller, browser: &Browser) -> Result<
 }
 
 /// `GET /start/credentials?account_id=&role_name=`.
-pub(crate) async fn credentials(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
-    let visit = Visit::load(&app, &caller, &headers).await;
-    super::page(&app, id, visit, async |visit| {
-        let browser = visit.signed_in(uri.path_and_query().map_or("/start", |here| here.as_str()))?;
-        let query = uri.query().unwrap_or_default();
-        let parameter = |name: &str| form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name);
+pub(crate) async fn credentials(received: Received) -> Response {
+    serve(received, async |page, _| {
+        let Page { app, caller, visit, .. } = page;
+        let browser = page.signed_in()?;
         let (directory, person) = (&browser.directory, &browser.session.person);
         let asked =
-            parameter("account_id").and_then(|(_, text)| AccountId::parse(text).ok()).and_then(|id| {
-                let role = RoleName::parse(parameter("role_name")?.1).ok()?;
+            page.parameter("account_id").and_then(|text| AccountId::parse(text).ok()).and_then(|id| {
+                let role = RoleName::parse(page.parameter("role_name")?).ok()?;
                 Some((directory.account(&id)?, assigned_role(directory, person, &id, &role)?))
             });
         let Some((account, role)) = asked else {
@@ -175,8 +152,8 @@ pub(crate) async fn credentials(
             duration: role.session_duration,
             now: caller.now,
         };
-        let credentials = lend(&app, &caller, &request).await?;
-        Ok(show_credentials(&app, visit, account, &request, &credentials))
+        let credentials = lend(app, caller, &request).await?;
+        Ok(show_credentials(app, visit, account, &request, &credentials))
     })
     .await
 }
@@ -237,18 +214,11 @@ fn show_credentials(
 }
 
 /// `POST /start/sessions/end`.
-pub(crate) async fn end_session(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    Extension(caller): Extension<Caller>,
-    request: Request<Body>,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let visit = Visit::load(&app, &caller, &parts.headers).await;
-    super::page(&app, id, visit, async |visit| -> Answered {
-        let browser = visit.signed_in("/start")?;
-        let posted = Form::read(&parts.headers, body).await?;
-        visit.check(&app, &parts.headers, &posted)?;
+pub(crate) async fn end_session(received: Received) -> Response {
+    serve(received, async |page, body| {
+        let Page { app, caller, .. } = page;
+        let browser = page.signed_in()?;
+        let posted = page.form(body).await?;
         if let Ok(session) = posted.get("session").parse::<SessionId>() {
             let person = &browser.session.person;
             let end = session_end::End { session, person, why: EndReason::EndedByPerson, now: caller.now };
