@@ -76,10 +76,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("master.key");
         assert!(load(&file).is_err());
-        load_or_create(&file, &OsEntropy).unwrap();
+        load_or_create(&file, &OsEntropy::default()).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         let first = fs::read(&file).unwrap();
-        load_or_create(&file, &OsEntropy).unwrap();
+        load_or_create(&file, &OsEntropy::default()).unwrap();
         assert_eq!(fs::read(&file).unwrap(), first);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(load(&file).unwrap_err().to_string().contains("chmod 600"));

@@ -323,7 +323,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
     fn tokens() -> Tokens {
-        Tokens::new(&KeyRing::new(&[9; 32]), Arc::new(OsEntropy))
+        Tokens::new(&KeyRing::new(&[9; 32]), Arc::new(OsEntropy::default()))
     }
 
     fn registration(uris: &[String]) -> Registration {

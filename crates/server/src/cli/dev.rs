@@ -151,7 +151,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
 
 async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) -> anyhow::Result<()> {
     let listener = Listener::bind(options.listen).await?;
-    let entropy: SharedEntropy = Arc::new(OsEntropy);
+    let entropy: SharedEntropy = Arc::new(OsEntropy::default());
     let (location, keys) = match &options.data_dir {
         None => (Location::Memory, KeyRing::new(&draw(&*entropy))),
         Some(directory) => {
@@ -244,7 +244,7 @@ fn take_passwords(table: &mut toml::Table) -> anyhow::Result<Vec<(String, String
         let name = person.get("user_name").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
         let Some(password) = person.remove("password") else { continue };
         let Some(password) = password.as_str() else { bail!("person {name}: password must be a string") };
-        let hash = local::hash(&Password::new(password), &draw(&OsEntropy))
+        let hash = local::hash(&Password::new(password), &draw(&OsEntropy::default()))
             .with_context(|| format!("person {name}"))?;
         person.insert("password_hash".to_owned(), hash.into());
         passwords.push((name, password.to_owned()));

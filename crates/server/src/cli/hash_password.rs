@@ -15,6 +15,6 @@ pub(super) fn run() -> anyhow::Result<()> {
     let mut line = Zeroizing::new(String::new());
     io::stdin().read_line(&mut line)?;
     let password = Password::new(line.trim_end_matches(['\r', '\n']));
-    println!("{}", local::hash(&password, &draw(&OsEntropy))?);
+    println!("{}", local::hash(&password, &draw(&OsEntropy::default()))?);
     Ok(())
 }

@@ -41,7 +41,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
 
 async fn start(config: Config) -> anyhow::Result<()> {
     let directory = directory(&config.directory)?;
-    let entropy: SharedEntropy = Arc::new(OsEntropy);
+    let entropy: SharedEntropy = Arc::new(OsEntropy::default());
     run::make_data_dir(&config.data_dir)?;
     let keys = keys(&config, &entropy)?;
     let certificate =
