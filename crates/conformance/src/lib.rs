@@ -1,0 +1,1 @@
+//! What clients rely on: all of it is in `tests/`.

@@ -1,0 +1,286 @@
+//! The server, put together for a test.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use doorward::ambient::{Clock, OsEntropy};
+use doorward::app::{App, DeviceGrant, DeviceRequestQuota, Parts, Policy};
+use doorward::dev::{Development, Faults, seed};
+use doorward::http::routes::router;
+use doorward::site::Site;
+use doorward_core::client::RegistrationPolicy;
+use doorward_core::credentials::SharedEntropy;
+use doorward_core::directory::DirectoryFile;
+use doorward_core::ids::PersonId;
+use doorward_core::store::Store as _;
+use doorward_core::time::{Lifetime, Lifetimes, Timestamp};
+use doorward_core::verdict::Change;
+use doorward_keys::KeyRing;
+use doorward_store::{Closer, Location};
+use doorward_upstream::credentials::built_in::BuiltIn;
+use http::Request;
+use http_body_util::BodyExt as _;
+use tokio::sync::Barrier;
+use tower::ServiceExt as _;
+
+use crate::{Answer, Browser, WatchedStore};
+
+/// When a kit's clock starts: 10 January 2027.
+pub const START: Timestamp = Timestamp::from_seconds(1_799_539_200);
+
+/// What a test decides about its server. The defaults are those of production, but nobody is limited in how often
+/// they ask.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The server's origin.
+    pub public_url: String,
+    /// Start URLs it answers to beside its own.
+    pub aliases: Vec<String>,
+    /// Where a `HEAD` of the start URL is sent on to.
+    pub start_url_redirect: Option<String>,
+    /// People, accounts and roles; those of `doorward dev` at first.
+    pub directory: DirectoryFile,
+    /// How long things live.
+    pub lifetimes: Lifetimes,
+    /// Scopes that may be registered; all if `None`.
+    pub scopes: Option<doorward_core::scope::Scopes>,
+    /// Redirect URIs accepted beside those on 127.0.0.1.
+    pub redirect_uris: Vec<String>,
+    /// Seconds between polls; 0 for any speed.
+    pub poll_interval: u32,
+    /// Who may approve a device request.
+    pub device_grant: DeviceGrant,
+    /// How many device requests are kept.
+    pub device_requests: DeviceRequestQuota,
+    /// Whether callers are limited in how often they may ask.
+    pub rate_limits: bool,
+    /// Whether it is a development server.
+    pub development: bool,
+    /// Who approves everything without being asked, on a development server.
+    pub auto_approve: Option<PersonId>,
+    /// The master key.
+    pub master_key: [u8; 32],
+    /// What the clock says at first.
+    pub now: Timestamp,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            public_url: "http://127.0.0.1:8377".to_owned(),
+            aliases: Vec::new(),
+            start_url_redirect: None,
+            directory: seed::directory().expect("the seeded directory is right"),
+            lifetimes: Lifetimes::default(),
+            scopes: None,
+            redirect_uris: Vec::new(),
+            poll_interval: 1,
+            device_grant: DeviceGrant::On,
+            device_requests: DeviceRequestQuota::default(),
+            rate_limits: false,
+            development: false,
+            auto_approve: None,
+            master_key: [7; 32],
+            now: START,
+        }
+    }
+}
+
+/// A server in this process, and the way to it.
+pub struct Kit {
+    app: Arc<App>,
+    router: Router,
+    clock: Arc<Clock>,
+    store: Arc<WatchedStore>,
+    closer: Closer,
+    base: String,
+}
+
+impl Kit {
+    /// A server with its state in memory.
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A server with its state in memory, and `edit` decided.
+    pub async fn with(edit: impl FnOnce(&mut Setup)) -> Self {
+        Self::open(&Location::Memory, edit).await
+    }
+
+    /// A server with its state in a database in `dir`, where another kit may have been before.
+    pub async fn embedded(dir: &Path, edit: impl FnOnce(&mut Setup)) -> Self {
+        Self::open(&Location::Embedded(dir.to_owned()), edit).await
+    }
+
+    async fn open(location: &Location, edit: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup::default();
+        edit(&mut setup);
+        let opened = doorward_store::open(location).expect("the store can be opened");
+        let store = Arc::new(WatchedStore::new(opened.store));
+        let keys = KeyRing::new(&setup.master_key);
+        let entropy: SharedEntropy = Arc::new(OsEntropy::default());
+        let built_in = Arc::new(BuiltIn::new(&keys, Arc::clone(&entropy)));
+        let development = setup.development.then(|| Development {
+            auto_approve: setup.auto_approve.clone(),
+            hints: seed::passwords(),
+            faults: Arc::new(Faults::default()),
+            built_in: Arc::clone(&built_in),
+        });
+        let mut site = Site::new(&setup.public_url, setup.aliases.clone(), "us-east-1".to_owned())
+            .expect("the test's public URL and aliases are right");
+        if let Some(target) = setup.start_url_redirect.clone() {
+            site = site.with_start_url_redirect(target).expect("the test's redirect is right");
+        }
+        let clock = Arc::new(Clock::fixed(setup.now));
+        let base = site.base().to_owned();
+        let app = Arc::new(App::new(Parts {
+            site,
+            store: Arc::clone(&store) as Arc<dyn doorward_core::store::Store>,
+            clock: Arc::clone(&clock),
+            keys,
+            entropy,
+            broker: built_in,
+            policy: Policy {
+                registration: RegistrationPolicy {
+                    redirect_uris: setup.redirect_uris.clone(),
+                    scopes: setup.scopes.clone(),
+                    lifetime: setup.lifetimes.registration,
+                },
+                lifetimes: setup.lifetimes.clone(),
+                poll_interval: setup.poll_interval,
+                device_grant: setup.device_grant,
+                device_requests: setup.device_requests,
+                rate_limits: setup.rate_limits,
+            },
+            development,
+        }));
+        let kit = Self { router: router(&app), app, clock, store, closer: opened.closer, base };
+        kit.replace_directory(setup.directory).await;
+        kit
+    }
+
+    /// The server.
+    #[must_use]
+    pub const fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Its routing table.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Its store.
+    #[must_use]
+    pub fn store(&self) -> &WatchedStore {
+        &self.store
+    }
+
+    /// Its origin.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Its start URL.
+    #[must_use]
+    pub fn start_url(&self) -> String {
+        format!("{}/start", self.base)
+    }
+
+    /// What its clock says.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Puts its clock forward.
+    pub fn advance(&self, seconds: u32) {
+        self.clock.advance(Lifetime::from_seconds(seconds));
+    }
+
+    /// Puts another directory in place of the server's.
+    pub async fn replace_directory(&self, file: DirectoryFile) {
+        let from = self.directory().await.1;
+        let change = Change::ReplaceDirectory { from, file: Box::new(file) };
+        self.store.commit(vec![change]).await.expect("a directory that can be applied");
+    }
+
+    /// Changes the server's directory.
+    pub async fn edit_directory(&self, edit: impl FnOnce(&mut DirectoryFile)) {
+        let mut file = self.directory().await.0;
+        edit(&mut file);
+        self.replace_directory(file).await;
+    }
+
+    /// Disables or enables a person.
+    pub async fn set_disabled(&self, person: &str, disabled: bool) {
+        self.edit_directory(|file| {
+            let found = file.people.iter_mut().find(|entry| entry.user_name.as_str() == person);
+            found.expect("a person of the directory").disabled = disabled;
+        })
+        .await;
+    }
+
+    async fn directory(&self) -> (DirectoryFile, u64) {
+        let directory = self.store.directory().await.expect("the directory can be read");
+        (directory.file().clone(), directory.version())
+    }
+
+    /// Stops the server, and closes its store.
+    pub async fn close(self) {
+        let Self { closer, app, router, store, .. } = self;
+        drop((app, router, store));
+        closer.close().await.expect("the store can be closed");
+    }
+
+    /// Sends a request, and reads the whole answer.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        ask(self.router.clone(), request).await
+    }
+
+    /// Sends requests at the same time, each from a task of its own.
+    pub async fn send_in_parallel(&self, requests: Vec<Request<Body>>) -> Vec<Answer> {
+        let barrier = Arc::new(Barrier::new(requests.len()));
+        let tasks: Vec<_> = requests
+            .into_iter()
+            .map(|request| {
+                let (router, barrier) = (self.router.clone(), Arc::clone(&barrier));
+                tokio::spawn(async move {
+                    barrier.wait().await;
+                    ask(router, request).await
+                })
+            })
+            .collect();
+        let mut answers = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            answers.push(task.await.expect("a handler that does not panic"));
+        }
+        answers
+    }
+
+    /// Somebody's browser.
+    #[must_use]
+    pub fn browser(&self) -> Browser<'_> {
+        Browser::new(self)
+    }
+}
+
+async fn ask(router: Router, request: Request<Body>) -> Answer {
+    let Ok(response) = router.oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.expect("an answer that is in memory").to_bytes();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+/// Runs a test on every store there is.
+pub async fn on_every_store(edit: impl Fn(&mut Setup), test: impl AsyncFn(&Kit)) {
+    let kit = Kit::with(&edit).await;
+    test(&kit).await;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let kit = Kit::embedded(dir.path(), &edit).await;
+    test(&kit).await;
+    kit.close().await;
+}

@@ -1,0 +1,134 @@
+//! A store that can be watched, and made to fail.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use doorward_core::device::DeviceRequest;
+use doorward_core::directory::Directory;
+use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
+use doorward_core::secret::UserCodeHash;
+use doorward_core::session::Session;
+use doorward_core::store::{CommitError, KeptRequests, Outage, Store};
+use doorward_core::time::Timestamp;
+use doorward_core::verdict::Change;
+
+/// A store that counts what is written, and fails on demand.
+pub struct WatchedStore {
+    inner: Arc<dyn Store>,
+    reads_fail: AtomicBool,
+    writes_fail: AtomicBool,
+    interleaves: AtomicBool,
+    hangs: AtomicBool,
+    panics: AtomicBool,
+    commits: AtomicUsize,
+}
+
+impl WatchedStore {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
+        Self {
+            inner,
+            reads_fail: AtomicBool::new(false),
+            writes_fail: AtomicBool::new(false),
+            interleaves: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
+            commits: AtomicUsize::new(0),
+        }
+    }
+
+    /// Makes reads, writes, or both fail from now on.
+    pub fn fail(&self, reads: bool, writes: bool) {
+        self.reads_fail.store(reads, Ordering::Relaxed);
+        self.writes_fail.store(writes, Ordering::Relaxed);
+    }
+
+    /// Lets everybody else run after each read, so that requests which run in parallel decide on what they read
+    /// before any of them writes.
+    pub fn interleave(&self) {
+        self.interleaves.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets no read end any more.
+    pub fn hang(&self) {
+        self.hangs.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes every read panic, as a mistake of ours would.
+    pub fn panic(&self) {
+        self.panics.store(true, Ordering::Relaxed);
+    }
+
+    /// How many commits were made.
+    #[must_use]
+    pub fn commits(&self) -> usize {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Passes on what a read found.
+    async fn found<T>(&self, found: T) -> Result<T, Outage> {
+        if self.reads_fail.load(Ordering::Relaxed) {
+            return Err(Outage("a test wants reads to fail".to_owned()));
+        }
+        assert!(!self.panics.load(Ordering::Relaxed), "a test wants reads to panic");
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        if self.interleaves.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        Ok(found)
+    }
+
+    fn write(&self) -> Result<&dyn Store, Outage> {
+        if self.writes_fail.load(Ordering::Relaxed) {
+            return Err(Outage("a test wants writes to fail".to_owned()));
+        }
+        Ok(&*self.inner)
+    }
+}
+
+#[async_trait]
+impl Store for WatchedStore {
+    async fn device_request(&self, id: DeviceRequestId) -> Result<Option<DeviceRequest>, Outage> {
+        self.found(self.inner.device_request(id).await?).await
+    }
+
+    async fn device_request_by_code(&self, code: UserCodeHash) -> Result<Option<DeviceRequest>, Outage> {
+        self.found(self.inner.device_request_by_code(code).await?).await
+    }
+
+    async fn device_requests_kept(&self, address: IpAddr) -> Result<KeptRequests, Outage> {
+        self.found(self.inner.device_requests_kept(address).await?).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, Outage> {
+        self.found(self.inner.session(id).await?).await
+    }
+
+    async fn sessions_of(
+        &self,
+        person: &PersonId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Session>, Outage> {
+        self.found(self.inner.sessions_of(person, now, limit).await?).await
+    }
+
+    async fn directory(&self) -> Result<Arc<Directory>, Outage> {
+        self.found(self.inner.directory().await?).await
+    }
+
+    async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
+        let outcome = self.write()?.commit(changes).await;
+        if outcome.is_ok() {
+            self.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, Outage> {
+        self.write()?.sweep(now, limit).await
+    }
+}
