@@ -9,7 +9,7 @@ use subtle::Choice;
 use crate::ids::ClientId;
 use crate::redirect::RedirectUri;
 use crate::refusal::Refusal;
-use crate::scope::Scopes;
+use crate::scope::{ACCOUNT_ACCESS, LEGACY_PORTAL, Scopes};
 use crate::time::{Lifetime, Timestamp};
 
 /// A grant type, by the names CreateToken and RegisterClient use.
@@ -175,7 +175,7 @@ impl RegistrationPolicy {
             Some(names) => names.iter().map(|name| GrantType::parse(name)).collect::<Result<_, _>>()?,
         };
         let scopes = Scopes::parse(request.scopes.iter().map(String::as_str))?;
-        if self.scopes.as_ref().is_some_and(|allowed| !scopes.is_subset(allowed)) {
+        if self.scopes.as_ref().is_some_and(|allowed| !is_allowed(&scopes, allowed)) {
             return Err(Refusal::InvalidScope);
         }
         // AWS: a client of the authorization code grant must name its scopes (wire: T08).
@@ -207,6 +207,16 @@ impl RegistrationPolicy {
             issued_at: now,
             expires_at: now.plus(self.lifetime),
         })
+    }
+}
+
+/// Whether an operator who allows `allowed` lets `scopes` be registered. None at all are a legacy client's, which
+/// mean account access: whoever does not allow that does not allow them.
+fn is_allowed(scopes: &Scopes, allowed: &Scopes) -> bool {
+    if scopes.is_empty() {
+        allowed.contains(ACCOUNT_ACCESS) || allowed.contains(LEGACY_PORTAL)
+    } else {
+        scopes.is_subset(allowed)
     }
 }
 
@@ -320,5 +330,74 @@ mod tests {
         assert!(registration.grants.contains(GrantType::DeviceCode));
         assert!(registration.grants.contains(GrantType::RefreshToken));
         assert!(!registration.grants.contains(GrantType::AuthorizationCode));
+    }
+
+    /// What a client with these scopes hears from a server that lets only `allowed` be registered.
+    fn registered_under(allowed: &str, scopes: &[&str]) -> Result<Scopes, Refusal> {
+        let policy = RegistrationPolicy { scopes: Some(Scopes::parse([allowed]).unwrap()), ..policy() };
+        let scopes: Vec<String> = scopes.iter().map(|&scope| scope.into()).collect();
+        let request = RegistrationRequest {
+            name: "cli",
+            kind: "public",
+            scopes: &scopes,
+            redirect_uris: &[],
+            grants: None,
+        };
+        policy.register(&request, ClientId::from_bytes([1; 16]), NOW).map(|registration| registration.scopes)
+    }
+
+    #[test]
+    fn only_the_scopes_that_the_operator_allows_may_be_registered() {
+        let allowed = "openid sso:account:access";
+        assert!(registered_under(allowed, &["openid"]).is_ok());
+        assert!(registered_under(allowed, &["openid sso:account:access"]).is_ok());
+        assert_eq!(registered_under(allowed, &["openid", "email"]), Err(Refusal::InvalidScope));
+    }
+
+    #[test]
+    fn no_scopes_mean_account_access_and_are_allowed_where_that_is() {
+        for allowed in [ACCOUNT_ACCESS, LEGACY_PORTAL] {
+            assert!(registered_under(allowed, &[]).unwrap().allow_account_access(), "{allowed}");
+        }
+        for allowed in ["openid", ""] {
+            assert_eq!(registered_under(allowed, &[]), Err(Refusal::InvalidScope), "{allowed}");
+        }
+    }
+
+    #[test]
+    fn a_name_and_a_list_of_uris_have_their_longest() {
+        assert!(register(|f| f.name = "é".repeat(256)).is_ok());
+        assert!(register(|f| f.name = "é".repeat(257)).is_err());
+        assert!(register(|f| f.name = "a\nb".into()).is_err());
+        let uris = |count| vec!["http://127.0.0.1/cb".to_owned(); count];
+        assert!(register(|f| f.redirect_uris = uris(10)).is_ok());
+        assert!(matches!(register(|f| f.redirect_uris = uris(11)), Err(Refusal::InvalidRedirectUri(_))));
+    }
+
+    #[test]
+    fn grant_type_names_are_read_exactly_and_read_back() {
+        for grant in [GrantType::DeviceCode, GrantType::AuthorizationCode, GrantType::RefreshToken] {
+            assert_eq!(GrantType::parse(grant.as_str()), Ok(grant));
+            let alone: GrantTypes = [grant].into_iter().collect();
+            assert_eq!(alone.contains(GrantType::RefreshToken), grant == GrantType::RefreshToken);
+        }
+        for bad in ["device_code", "Refresh_Token", "refresh_token ", "password", "implicit", ""] {
+            assert_eq!(GrantType::parse(bad), Err(Refusal::UnsupportedGrantType), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ledger_19_a_client_is_redirected_only_where_it_registered() {
+        let registration = register(|_| {}).unwrap();
+        assert!(registration.may_redirect_to("http://127.0.0.1:5555/oauth/callback"));
+        assert!(!registration.may_redirect_to("http://127.0.0.1:5555/other"));
+        assert!(
+            !register(|f| {
+                f.redirect_uris.clear();
+                f.grants = None;
+            })
+            .unwrap()
+            .may_redirect_to("http://127.0.0.1/oauth/callback")
+        );
     }
 }

@@ -12,6 +12,8 @@ pub mod client;
 pub mod credentials;
 pub mod device;
 pub mod directory;
+#[cfg(test)]
+mod fixtures;
 pub mod grant;
 pub mod ids;
 pub mod redirect;

@@ -49,7 +49,7 @@ impl Timestamp {
     /// Whole seconds from `self` until `later`, rounded down; zero when `later` has passed.
     #[must_use]
     pub fn seconds_until(self, later: Self) -> u32 {
-        u32::try_from((later.0 - self.0).max(0) / 1000).unwrap_or(u32::MAX)
+        u32::try_from(later.0.saturating_sub(self.0).max(0) / 1000).unwrap_or(u32::MAX)
     }
 }
 
@@ -83,7 +83,8 @@ impl fmt::Display for Lifetime {
 pub struct Lifetimes {
     /// Access token of a client that registered scopes (AWS: 3600 s).
     pub access_token: Lifetime,
-    /// Access token and session of a client that registered none (AWS: 8 h, without a refresh token).
+    /// Access token and session of a client that registered none (AWS: 8 h, without a refresh token); never longer
+    /// than `session`.
     pub legacy_access_token: Lifetime,
     /// A session: the longest a chain of refreshes lasts (AWS default: 8 h).
     pub session: Lifetime,
@@ -121,5 +122,15 @@ mod tests {
         assert_eq!(now.seconds_until(Timestamp::from_millis(12_499)), 1);
         assert_eq!(now.seconds_until(Timestamp::from_millis(9_000)), 0);
         assert_eq!(Timestamp::from_millis(-1).seconds(), -1);
+    }
+
+    #[test]
+    fn moments_at_the_ends_of_time_saturate() {
+        let (first, last) = (Timestamp::from_millis(i64::MIN), Timestamp::from_millis(i64::MAX));
+        assert_eq!(first.seconds_until(last), u32::MAX);
+        assert_eq!(last.seconds_until(first), 0);
+        assert_eq!(last.plus(Lifetime::from_seconds(u32::MAX)), last);
+        assert_eq!(first.minus(Lifetime::from_seconds(u32::MAX)), first);
+        assert_eq!(Timestamp::from_seconds(i64::MAX), last);
     }
 }

@@ -119,3 +119,131 @@ impl Found for FoundCode {
         self.code.expires_at
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{
+        Asker, CHALLENGE, CLIENT, CODE, GRANTED, NOW, REDIRECT_URI, WRONG_PROOF, code, later, person, scopes,
+        session,
+    };
+    use crate::session::Holder;
+
+    fn redeem<'a>(code: &'a Code, redirect_uri: &'a str, proof: CodeChallenge) -> Redeem<'a> {
+        Redeem { code, redirect_uri, proof }
+    }
+
+    fn unspent() -> FoundCode {
+        FoundCode { code: code(), session: None }
+    }
+
+    /// The code, after it became a session in `state`.
+    fn spent(state: SessionState) -> FoundCode {
+        FoundCode { code: code(), session: Some(Session { id: CODE.into(), state, ..session() }) }
+    }
+
+    #[test]
+    fn a_code_with_its_verifier_becomes_the_session_of_its_own_id() {
+        let (code, asker) = (code(), Asker::default());
+        let request = asker.asks("", later(10));
+        let verdict = redeem(&code, REDIRECT_URI, CHALLENGE).decide(&unspent(), &request);
+
+        let started = Session {
+            id: CODE.into(),
+            person: person("ann"),
+            holder: Holder::Client { id: CLIENT, name: "cli".into() },
+            scopes: scopes(GRANTED),
+            created_at: later(10),
+            authenticated_at: NOW,
+            expires_at: later(10 + 28_800),
+            generation: 0,
+            rotated_at: later(10),
+            state: SessionState::Live,
+        };
+        let issued = Issued {
+            session: CODE.into(),
+            person: person("ann"),
+            scopes: scopes(GRANTED),
+            access_expires_at: later(10 + 3600),
+            expires_in: 3600,
+            refresh_generation: Some(0),
+        };
+        let event = Event::SessionStarted {
+            session: CODE.into(),
+            person: person("ann"),
+            grant: "authorization_code",
+        };
+        assert_eq!(verdict, Verdict::change(Ok(issued), Change::StartSession(started), event));
+    }
+
+    #[test]
+    fn a_code_for_another_redirect_port_is_refused() {
+        let (code, asker) = (code(), Asker::default());
+        for elsewhere in [
+            "http://127.0.0.1:45344/oauth/callback",
+            // Registered, and yet not where this code was sent.
+            "http://127.0.0.1/oauth/callback",
+            "http://127.0.0.1:45343/oauth/callback/",
+            "http://127.0.0.1:45343/oauth/callback?x",
+            "http://127.0.0.1:45343/OAUTH/callback",
+            "",
+        ] {
+            let verdict = redeem(&code, elsewhere, CHALLENGE).decide(&unspent(), &asker.asks("", NOW));
+            assert_eq!(verdict, Verdict::answer(Err(Refusal::InvalidGrant)), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn ledger_15_a_code_without_its_own_verifier_is_refused() {
+        let (code, asker) = (code(), Asker::default());
+        let verdict = redeem(&code, REDIRECT_URI, WRONG_PROOF).decide(&unspent(), &asker.asks("", NOW));
+        assert_eq!(verdict, Verdict::answer(Err(Refusal::InvalidGrant)));
+    }
+
+    #[test]
+    fn a_replayed_code_ends_the_session_it_made_and_is_still_refused() {
+        let (code, asker) = (code(), Asker::default());
+        let (id, why) = (CODE.into(), EndReason::CodeReplayed);
+        // Whoever presents it again holds a copy, with or without the verifier (RFC 6749 section 4.1.2).
+        for proof in [CHALLENGE, WRONG_PROOF] {
+            let verdict = redeem(&code, REDIRECT_URI, proof)
+                .decide(&spent(SessionState::Live), &asker.asks("", later(20)));
+            let end = Change::EndSession { id, at: later(20), why };
+            let event = Event::SessionEnded { session: id, person: person("ann"), why };
+            assert_eq!(verdict, Verdict::change(Err(Refusal::InvalidGrant), end, event));
+        }
+    }
+
+    #[test]
+    fn a_code_replayed_after_its_session_ended_writes_nothing() {
+        let (code, asker) = (code(), Asker::default());
+        for why in [EndReason::CodeReplayed, EndReason::Logout] {
+            let found = spent(SessionState::Ended { at: later(5), why });
+            let verdict = redeem(&code, REDIRECT_URI, CHALLENGE).decide(&found, &asker.asks("", later(20)));
+            assert_eq!(verdict, Verdict::answer(Err(Refusal::InvalidGrant)));
+        }
+    }
+
+    #[test]
+    fn ledger_18_a_code_yields_no_scope_that_was_not_approved() {
+        let (code, asker) = (code(), Asker::default());
+        let decide =
+            |scope| redeem(&code, REDIRECT_URI, CHALLENGE).decide(&unspent(), &asker.asks(scope, NOW));
+        // Registered, but not approved.
+        assert_eq!(decide("email"), Verdict::answer(Err(Refusal::InvalidScope)));
+
+        let narrowed = decide("openid");
+        assert_eq!(narrowed.reply.unwrap().scopes, scopes("openid"));
+        // The refresh token keeps what was approved (RFC 6749 section 6).
+        let [Change::StartSession(session)] = &narrowed.changes[..] else { panic!("{:?}", narrowed.changes) };
+        assert_eq!(session.scopes, scopes(GRANTED));
+    }
+
+    #[test]
+    fn a_code_leads_to_what_was_sealed_into_it_and_not_to_its_session() {
+        let found = spent(SessionState::Live);
+        assert_eq!(found.client(), Some(CLIENT));
+        assert_eq!(found.person(), Some(&person("ann")));
+        assert_eq!(found.expires_at(), later(300));
+    }
+}

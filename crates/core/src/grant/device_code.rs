@@ -182,3 +182,173 @@ impl Found for DeviceRequest {
         self.expires_at
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{
+        Asker, CLIENT, GRANTED, NOW, REGISTERED, REQUEST, USER_CODE, approved_by, device_request, directory,
+        just_before, later, person, requester, scopes,
+    };
+    use crate::session::{Holder, Session, SessionState};
+
+    fn open_by(asker: &Asker) -> Result<DeviceRequest, Refusal> {
+        let fresh = Fresh { id: REQUEST, user_code: USER_CODE };
+        open(&asker.client, &fresh, requester(), NOW, Lifetime::from_seconds(600))
+    }
+
+    #[test]
+    fn ledger_11_a_request_is_bound_to_its_client_and_scopes_from_the_start() {
+        let opened = open_by(&Asker::default()).unwrap();
+        let expected = DeviceRequest { scopes: scopes(REGISTERED), ..device_request(DeviceState::Pending) };
+        assert_eq!(opened, expected);
+    }
+
+    #[test]
+    fn a_client_that_did_not_register_for_it_opens_nothing() {
+        let asker = Asker::new(|registration| {
+            registration.grants =
+                [GrantType::AuthorizationCode, GrantType::RefreshToken].into_iter().collect();
+        });
+        assert_eq!(open_by(&asker), Err(Refusal::UnauthorizedClient));
+    }
+
+    /// What `name` decides about a pending request at `now`.
+    fn decide(name: &str, approve: bool, now: Timestamp, request: Option<DeviceRequest>) -> Verdict<Decided> {
+        let person = person(name);
+        let decision = Decide {
+            user_code: USER_CODE,
+            shown: REQUEST,
+            person: &person,
+            authenticated_at: NOW,
+            approve,
+            now,
+        };
+        decision.decide(&(request, directory()))
+    }
+
+    #[test]
+    fn an_approval_says_who_and_when_they_proved_it() {
+        let verdict = decide("ann", true, later(30), Some(device_request(DeviceState::Pending)));
+        let moved =
+            Change::MoveDeviceRequest { id: REQUEST, from: DeviceState::Pending, to: approved_by("ann") };
+        let event = Event::DeviceApproved { request: REQUEST, person: person("ann") };
+        assert_eq!(verdict, Verdict::change(Decided::Approved, moved, event));
+    }
+
+    #[test]
+    fn anybody_signed_in_may_deny_even_when_they_may_not_approve() {
+        for name in ["ann", "bob", "nobody"] {
+            let verdict = decide(name, false, NOW, Some(device_request(DeviceState::Pending)));
+            let moved = Change::MoveDeviceRequest {
+                id: REQUEST,
+                from: DeviceState::Pending,
+                to: DeviceState::Denied,
+            };
+            let event = Event::DeviceDenied { request: REQUEST, person: person(name) };
+            assert_eq!(verdict, Verdict::change(Decided::Denied, moved, event));
+        }
+    }
+
+    #[test]
+    fn ledger_08_a_person_who_may_not_be_given_tokens_cannot_approve() {
+        for name in ["bob", "nobody"] {
+            let verdict = decide(name, true, NOW, Some(device_request(DeviceState::Pending)));
+            assert_eq!(verdict, Verdict::answer(Decided::PersonNotUsable), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_decided_once() {
+        for state in [approved_by("ann"), approved_by("zed"), DeviceState::Denied, DeviceState::Spent] {
+            for approve in [true, false] {
+                let verdict = decide("ann", approve, NOW, Some(device_request(state.clone())));
+                assert_eq!(verdict, Verdict::answer(Decided::Unknown), "{state:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_request_that_was_shown_is_decided() {
+        let another = DeviceRequestId::from_bytes([99; 16]);
+        let another = DeviceRequest { id: another, ..device_request(DeviceState::Pending) };
+        for found in [Some(another), None] {
+            for approve in [true, false] {
+                let verdict = decide("ann", approve, NOW, found.clone());
+                assert_eq!(verdict, Verdict::answer(Decided::Unknown), "{found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_expires_exactly_at_its_expiry() {
+        let at = |now| decide("ann", true, now, Some(device_request(DeviceState::Pending)));
+        assert_eq!(at(just_before(later(600))).reply, Decided::Approved);
+        assert_eq!(at(later(600)), Verdict::answer(Decided::Expired));
+    }
+
+    fn poll(state: DeviceState, scope: &str) -> Verdict<Result<Issued, Refusal>> {
+        Redeem { id: REQUEST }.decide(&device_request(state), &Asker::default().asks(scope, later(40)))
+    }
+
+    #[test]
+    fn a_poll_before_during_and_after_hears_what_rfc_8628_says() {
+        for (state, refusal) in [
+            (DeviceState::Pending, Refusal::AuthorizationPending),
+            (DeviceState::Denied, Refusal::AccessDenied),
+            (DeviceState::Spent, Refusal::InvalidGrant),
+        ] {
+            // A poll must cost no write, or polling would be a load on the disk.
+            assert_eq!(poll(state, ""), Verdict::answer(Err(refusal)));
+        }
+    }
+
+    #[test]
+    fn the_first_poll_after_the_approval_spends_the_request_and_starts_its_session() {
+        let verdict = poll(approved_by("ann"), "");
+        let started = Session {
+            id: REQUEST.into(),
+            person: person("ann"),
+            holder: Holder::Client { id: CLIENT, name: "cli".into() },
+            scopes: scopes(GRANTED),
+            created_at: later(40),
+            authenticated_at: NOW,
+            expires_at: later(40 + 28_800),
+            generation: 0,
+            rotated_at: later(40),
+            state: SessionState::Live,
+        };
+        let spend =
+            Change::MoveDeviceRequest { id: REQUEST, from: approved_by("ann"), to: DeviceState::Spent };
+        assert_eq!(verdict.changes, [spend, Change::StartSession(started)]);
+        let grant = "urn:ietf:params:oauth:grant-type:device_code";
+        let event = Event::SessionStarted { session: REQUEST.into(), person: person("ann"), grant };
+        assert_eq!(verdict.event, Some(event));
+        let issued = verdict.reply.unwrap();
+        assert_eq!((issued.expires_in, issued.refresh_generation), (3600, Some(0)));
+        assert_eq!((issued.session, issued.person), (REQUEST.into(), person("ann")));
+    }
+
+    #[test]
+    fn ledger_18_what_was_shown_for_approval_is_the_most_a_poll_yields() {
+        // The client registered `email`, but this request was opened without it.
+        assert_eq!(poll(approved_by("ann"), "email"), Verdict::answer(Err(Refusal::InvalidScope)));
+        assert_eq!(poll(approved_by("ann"), "").reply.unwrap().scopes, scopes(GRANTED));
+        assert_eq!(poll(approved_by("ann"), "openid").reply.unwrap().scopes, scopes("openid"));
+    }
+
+    #[test]
+    fn a_request_leads_to_a_person_only_once_somebody_approved() {
+        for state in [DeviceState::Pending, DeviceState::Denied, DeviceState::Spent] {
+            assert_eq!(device_request(state).person(), None);
+        }
+        assert_eq!(device_request(approved_by("ann")).person(), Some(&person("ann")));
+        assert_eq!(device_request(DeviceState::Pending).client(), Some(CLIENT));
+    }
+
+    #[test]
+    fn an_expired_request_stays_known_for_ten_minutes_more() {
+        // The AWS CLI ends its polling on `expired_token` alone.
+        assert_eq!(device_request(DeviceState::Pending).forget_at(), later(1200));
+    }
+}

@@ -182,8 +182,12 @@ impl Approval<'_> {
     pub(crate) fn start(&self, request: &TokenRequest<'_>) -> Result<(Session, Issued), Refusal> {
         let scopes = self.granted.narrow(&request.scopes)?;
         let lifetimes = request.lifetimes;
-        let lifetime =
-            if self.granted.is_empty() { lifetimes.legacy_access_token } else { lifetimes.session };
+        // Registering no scopes must not be a way around an operator's short sessions.
+        let lifetime = if self.granted.is_empty() {
+            lifetimes.legacy_access_token.min(lifetimes.session)
+        } else {
+            lifetimes.session
+        };
         let session = Session {
             id: self.session,
             person: self.person.clone(),
@@ -224,3 +228,404 @@ pub(crate) fn issue(
         refresh_generation: (!legacy).then_some(generation),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::client::{GrantTypes, Registration};
+    use crate::device::DeviceState;
+    use crate::directory::DirectoryFile;
+    use crate::fixtures::{
+        Asker, CHALLENGE, CODE, GRANTED, NOW, OTHER_CLIENT, REDIRECT_URI, REQUEST, Rows, SESSION, TestStore,
+        USER_CODE, approved_by, block_on, code, device_request, later, person, scopes, session,
+    };
+    use crate::session::EndReason;
+    use crate::time::Lifetime;
+    use crate::verdict::Change;
+
+    /// Replies with how often it was decided, and wants to write each time.
+    #[derive(Default)]
+    struct Counted(Mutex<u32>);
+
+    impl Decision for Counted {
+        type Snapshot = ();
+        type Reply = u32;
+
+        async fn load(&self, store: &dyn Store) -> Result<(), Outage> {
+            store.directory().await.map(drop)
+        }
+
+        fn decide(&self, (): &()) -> Verdict<u32> {
+            let mut decided = self.0.lock().unwrap();
+            *decided += 1;
+            let start = Change::StartSession(session());
+            let event = Event::Refreshed { session: SESSION, generation: *decided };
+            Verdict::change(*decided, start, event)
+        }
+    }
+
+    fn conflicts(count: usize) -> impl Iterator<Item = CommitError> {
+        std::iter::repeat_n(CommitError::Conflict, count)
+    }
+
+    fn outage() -> Outage {
+        Outage("the disk is full".into())
+    }
+
+    #[test]
+    fn a_lost_race_is_decided_again_and_only_the_winner_is_told_of() {
+        for lost in 0..MOST_ATTEMPTS {
+            let store = TestStore::default().failing(conflicts(lost));
+            let settled = block_on(settle(&store, &Counted::default())).unwrap();
+            let attempts = u32::try_from(lost).unwrap() + 1;
+            assert_eq!(settled.reply, attempts);
+            assert_eq!(settled.event, Some(Event::Refreshed { session: SESSION, generation: attempts }));
+            assert!(store.rows().sessions.contains_key(&SESSION));
+        }
+    }
+
+    #[test]
+    fn eight_lost_races_are_an_outage() {
+        let (store, decision) = (TestStore::default().failing(conflicts(9)), Counted::default());
+        block_on(settle(&store, &decision)).unwrap_err();
+        assert_eq!((store.commits(), *decision.0.lock().unwrap()), (8, 8));
+        assert!(store.rows().sessions.is_empty());
+    }
+
+    #[test]
+    fn a_failed_commit_is_not_tried_again() {
+        // The store could not tell whether it wrote: a second try might find its own first one and call it a race.
+        let store = TestStore::default().failing([CommitError::Outage(outage())]);
+        assert_eq!(block_on(settle(&store, &Counted::default())).unwrap_err(), outage());
+        assert_eq!(store.commits(), 1);
+        let after_a_race =
+            TestStore::default().failing([CommitError::Conflict, CommitError::Outage(outage())]);
+        assert_eq!(block_on(settle(&after_a_race, &Counted::default())).unwrap_err(), outage());
+        assert_eq!(after_a_race.commits(), 2);
+    }
+
+    #[test]
+    fn a_failed_read_decides_nothing() {
+        let (store, decision) = (TestStore::default().down(), Counted::default());
+        block_on(settle(&store, &decision)).unwrap_err();
+        assert_eq!((store.commits(), *decision.0.lock().unwrap()), (0, 0));
+    }
+
+    #[test]
+    fn what_changes_nothing_is_answered_without_a_commit() {
+        let store = TestStore::new(Rows::with_people().with(session())).failing(conflicts(8));
+        let replies = [
+            redeem_in(&store, Artefact::Refresh(4), "", &Asker::default(), NOW).unwrap().reply.is_ok(),
+            redeem_in(&store, Artefact::Device, "", &Asker::default(), NOW).unwrap().reply.is_ok(),
+        ];
+        assert_eq!((replies, store.commits()), ([true, false], 0));
+    }
+
+    /// What is redeemed, by each of the grants.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Artefact {
+        Code,
+        Device,
+        Refresh(u32),
+    }
+
+    const ARTEFACTS: [Artefact; 3] = [Artefact::Code, Artefact::Device, Artefact::Refresh(5)];
+
+    /// Every artefact, each of `name` and good until its own expiry.
+    fn artefacts_of(name: &str) -> Rows {
+        let theirs = Session { person: person(name), ..session() };
+        Rows::with_people().with(theirs).with_request(device_request(approved_by(name)))
+    }
+
+    type Redeemed = Result<Settled<Result<Issued, Refusal>>, Outage>;
+
+    fn redeem_in(
+        store: &TestStore,
+        artefact: Artefact,
+        scope: &str,
+        asker: &Asker,
+        now: Timestamp,
+    ) -> Redeemed {
+        redeem_of("ann", store, artefact, &asker.asks(scope, now))
+    }
+
+    fn redeem_of(name: &str, store: &TestStore, artefact: Artefact, request: &TokenRequest<'_>) -> Redeemed {
+        match artefact {
+            Artefact::Code => {
+                let code = authorization_code::Code { person: person(name), ..code() };
+                let redeemed =
+                    authorization_code::Redeem { code: &code, redirect_uri: REDIRECT_URI, proof: CHALLENGE };
+                block_on(redeem(store, &redeemed, request))
+            }
+            Artefact::Device => block_on(redeem(store, &device_code::Redeem { id: REQUEST }, request)),
+            Artefact::Refresh(generation) => {
+                let redeemed = refresh_token::Redeem { session: SESSION, generation };
+                block_on(redeem(store, &redeemed, request))
+            }
+        }
+    }
+
+    /// What makes an otherwise good request one to refuse.
+    struct Flaw {
+        name: &'static str,
+        person: &'static str,
+        registration: fn(&mut Registration),
+        scope: &'static str,
+        now: Timestamp,
+        /// The refusals of a code, a device code and a refresh token.
+        refusals: [Refusal; 3],
+    }
+
+    fn flaws() -> Vec<Flaw> {
+        let good = || Flaw {
+            name: "none",
+            person: "ann",
+            registration: |_| {},
+            scope: "",
+            now: NOW,
+            refusals: [Refusal::InvalidGrant, Refusal::InvalidGrant, Refusal::InvalidRefreshToken],
+        };
+        let every = |refusal: Refusal| [refusal.clone(), refusal.clone(), refusal];
+        vec![
+            Flaw { name: "ledger 6, 8: disabled person", person: "bob", ..good() },
+            Flaw { name: "ledger 6, 8: unknown person", person: "nobody", ..good() },
+            Flaw { name: "ledger 10, 11: other client", registration: |r| r.id = OTHER_CLIENT, ..good() },
+            Flaw {
+                name: "expired artefact",
+                now: later(28_800),
+                refusals: [Refusal::InvalidGrant, Refusal::ExpiredToken, Refusal::InvalidRefreshToken],
+                ..good()
+            },
+            Flaw {
+                name: "ledger 17: client not registered for the grant",
+                registration: |r| r.grants = std::iter::empty().collect::<GrantTypes>(),
+                refusals: every(Refusal::UnauthorizedClient),
+                ..good()
+            },
+            Flaw {
+                name: "ledger 18: registered scope beyond the grant",
+                scope: "openid email",
+                refusals: every(Refusal::InvalidScope),
+                ..good()
+            },
+            Flaw {
+                name: "ledger 18: granted scope beyond the registration",
+                registration: |r| r.scopes = scopes("email"),
+                scope: GRANTED,
+                refusals: every(Refusal::InvalidScope),
+                ..good()
+            },
+        ]
+    }
+
+    #[test]
+    fn every_grant_passes_the_gate() {
+        for artefact in ARTEFACTS {
+            let store = TestStore::new(artefacts_of("ann"));
+            let redeemed = redeem_in(&store, artefact, "", &Asker::default(), NOW).unwrap();
+            assert!(redeemed.reply.is_ok(), "without a flaw, {artefact:?} is good");
+        }
+        for flaw in flaws() {
+            let asker = Asker::new(flaw.registration);
+            for (artefact, refusal) in ARTEFACTS.into_iter().zip(flaw.refusals) {
+                let store = TestStore::new(artefacts_of(flaw.person));
+                let request = asker.asks(flaw.scope, flaw.now);
+                let settled = redeem_of(flaw.person, &store, artefact, &request).unwrap();
+                assert_eq!(settled.reply, Err(refusal), "{artefact:?}: {}", flaw.name);
+                assert_eq!(settled.event, None, "{artefact:?}: {}", flaw.name);
+                assert_eq!(store.commits(), 0, "{artefact:?}: {}", flaw.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_artefact_expires_exactly_at_its_expiry() {
+        let expiries = [later(300), later(600), later(28_800)];
+        let refusals = [Refusal::InvalidGrant, Refusal::ExpiredToken, Refusal::InvalidRefreshToken];
+        for ((artefact, expires_at), refusal) in ARTEFACTS.into_iter().zip(expiries).zip(refusals) {
+            let at = |now| {
+                let store = TestStore::new(artefacts_of("ann"));
+                redeem_in(&store, artefact, "", &Asker::default(), now).unwrap().reply
+            };
+            assert!(at(crate::fixtures::just_before(expires_at)).is_ok(), "{artefact:?}");
+            assert_eq!(at(expires_at), Err(refusal), "{artefact:?}");
+        }
+    }
+
+    #[test]
+    fn a_pending_request_expires_too() {
+        let rows = Rows::with_people().with_request(device_request(DeviceState::Pending));
+        let at = |now| {
+            let store = TestStore::new(rows.clone());
+            redeem_in(&store, Artefact::Device, "", &Asker::default(), now).unwrap().reply
+        };
+        assert_eq!(at(later(599)), Err(Refusal::AuthorizationPending));
+        assert_eq!(at(later(600)), Err(Refusal::ExpiredToken));
+    }
+
+    #[test]
+    fn an_artefact_that_leads_nowhere_is_unknown() {
+        for (artefact, refusal) in
+            [(Artefact::Device, Refusal::InvalidGrant), (Artefact::Refresh(5), Refusal::InvalidRefreshToken)]
+        {
+            let store = TestStore::new(Rows::with_people());
+            let settled = redeem_in(&store, artefact, "", &Asker::default(), NOW).unwrap();
+            assert_eq!(settled.reply, Err(refusal));
+        }
+    }
+
+    #[test]
+    fn a_browsers_session_has_no_refresh_token() {
+        let rows = Rows::with_people().with(Session { holder: Holder::Browser, ..session() });
+        let store = TestStore::new(rows);
+        let settled = redeem_in(&store, Artefact::Refresh(5), "", &Asker::default(), NOW).unwrap();
+        assert_eq!(settled.reply, Err(Refusal::InvalidRefreshToken));
+    }
+
+    #[test]
+    fn ledger_28_an_outage_is_never_a_refusal() {
+        for artefact in ARTEFACTS {
+            // Even of what would be refused: whether it would be, nobody can tell.
+            for name in ["ann", "bob"] {
+                let store = TestStore::new(artefacts_of(name)).down();
+                redeem_of(name, &store, artefact, &Asker::default().asks("", NOW)).unwrap_err();
+            }
+            let store = TestStore::new(artefacts_of("ann")).failing([CommitError::Outage(outage())]);
+            let redeemed = redeem_in(&store, artefact, "", &Asker::default(), NOW);
+            assert_eq!(redeemed.unwrap_err(), outage(), "{artefact:?}");
+        }
+    }
+
+    #[test]
+    fn ledger_01_the_loser_of_a_refresh_race_gets_the_winners_successor() {
+        let store = TestStore::new(artefacts_of("ann")).with_rival(vec![Change::Rotate {
+            id: SESSION,
+            from: 5,
+            to: 6,
+            at: NOW,
+        }]);
+        let settled = redeem_in(&store, Artefact::Refresh(5), "", &Asker::default(), NOW).unwrap();
+        assert_eq!(settled.reply.unwrap().refresh_generation, Some(6));
+        assert_eq!((settled.event, store.commits()), (None, 1));
+        assert_eq!(store.rows().sessions[&SESSION].generation, 6);
+    }
+
+    #[test]
+    fn ledger_04_a_refresh_that_races_a_logout_gets_nothing() {
+        let end = Change::EndSession { id: SESSION, at: NOW, why: EndReason::Logout };
+        let store = TestStore::new(artefacts_of("ann")).with_rival(vec![end]);
+        let settled = redeem_in(&store, Artefact::Refresh(5), "", &Asker::default(), NOW).unwrap();
+        assert_eq!(settled.reply, Err(Refusal::InvalidRefreshToken));
+        assert_eq!(store.rows().sessions[&SESSION].generation, 5);
+    }
+
+    #[test]
+    fn a_logout_that_races_a_refresh_still_ends_the_session() {
+        let rotate = Change::Rotate { id: SESSION, from: 5, to: 6, at: NOW };
+        let store = TestStore::new(artefacts_of("ann")).with_rival(vec![rotate]);
+        let ann = person("ann");
+        let end = session_end::End { session: SESSION, person: &ann, why: EndReason::Logout, now: NOW };
+        assert!(block_on(settle(&store, &end)).unwrap().reply);
+        assert!(!store.rows().sessions[&SESSION].is_live(NOW));
+    }
+
+    #[test]
+    fn the_loser_of_a_code_race_ends_the_session_of_the_winner() {
+        let start = Change::StartSession(Session { id: CODE.into(), ..session() });
+        let store = TestStore::new(Rows::with_people()).with_rival(vec![start]);
+        let settled = redeem_in(&store, Artefact::Code, "", &Asker::default(), NOW).unwrap();
+        assert_eq!(settled.reply, Err(Refusal::InvalidGrant));
+        let why = EndReason::CodeReplayed;
+        assert_eq!(store.rows().sessions[&CODE.into()].state, SessionState::Ended { at: NOW, why });
+    }
+
+    #[test]
+    fn the_loser_of_a_device_race_gets_nothing_and_leaves_the_winner_its_session() {
+        let spend =
+            Change::MoveDeviceRequest { id: REQUEST, from: approved_by("ann"), to: DeviceState::Spent };
+        let start = Change::StartSession(Session { id: REQUEST.into(), ..session() });
+        let store = TestStore::new(artefacts_of("ann")).with_rival(vec![spend, start]);
+        let settled = redeem_in(&store, Artefact::Device, "", &Asker::default(), NOW).unwrap();
+        assert_eq!(settled.reply, Err(Refusal::InvalidGrant));
+        assert!(store.rows().sessions[&REQUEST.into()].is_live(NOW));
+    }
+
+    #[test]
+    fn of_two_people_who_decide_about_one_request_the_first_does() {
+        let deny =
+            Change::MoveDeviceRequest { id: REQUEST, from: DeviceState::Pending, to: DeviceState::Denied };
+        let rows = Rows::with_people().with_request(device_request(DeviceState::Pending));
+        let store = TestStore::new(rows).with_rival(vec![deny]);
+        let ann = person("ann");
+        let approve = device_code::Decide {
+            user_code: USER_CODE,
+            shown: REQUEST,
+            person: &ann,
+            authenticated_at: NOW,
+            approve: true,
+            now: NOW,
+        };
+        let settled = block_on(settle(&store, &approve)).unwrap();
+        assert_eq!((settled.reply, settled.event), (device_code::Decided::Unknown, None));
+        assert_eq!(store.rows().requests[&REQUEST].state, DeviceState::Denied);
+    }
+
+    #[test]
+    fn ledger_08_a_person_disabled_during_a_lost_race_gets_nothing() {
+        for artefact in [Artefact::Device, Artefact::Refresh(5)] {
+            // The rival empties the directory, and another write makes the commit a conflict.
+            let nobody = Change::ReplaceDirectory { from: 1, file: Box::new(DirectoryFile::default()) };
+            let store =
+                TestStore::new(artefacts_of("ann")).with_rival(vec![nobody]).failing([CommitError::Conflict]);
+            let settled = redeem_in(&store, artefact, "", &Asker::default(), NOW).unwrap();
+            assert!(settled.reply.is_err(), "{artefact:?}");
+        }
+    }
+
+    /// The session and first tokens of an approval of `granted` scopes under `edit`ed lifetimes.
+    fn start(granted: &str, edit: impl FnOnce(&mut Lifetimes)) -> (Session, Issued) {
+        let mut asker = Asker::default();
+        edit(&mut asker.lifetimes);
+        let approval = Approval {
+            session: SESSION,
+            person: &person("ann"),
+            granted: &scopes(granted),
+            authenticated_at: NOW,
+        };
+        approval.start(&asker.asks("", later(9))).unwrap()
+    }
+
+    #[test]
+    fn a_legacy_session_lasts_eight_hours_and_gets_no_refresh_token() {
+        let (session, issued) = start("", |_| {});
+        assert_eq!(session.expires_at, later(9 + 28_800));
+        assert_eq!(issued.access_expires_at, session.expires_at);
+        assert_eq!((issued.expires_in, issued.refresh_generation), (28_800, None));
+        // A longer session is for those who can refresh.
+        let week = Lifetime::from_seconds(604_800);
+        let (session, issued) = start("", |lifetimes| lifetimes.session = week);
+        assert_eq!(session.expires_at, later(9 + 28_800));
+        assert_eq!(issued.expires_in, 28_800);
+    }
+
+    #[test]
+    fn a_client_without_scopes_does_not_outlast_the_sessions_of_the_others() {
+        // An operator who wants people to sign in each hour means every client.
+        let hour = Lifetime::from_seconds(3600);
+        let (session, issued) = start("", |lifetimes| lifetimes.session = hour);
+        assert_eq!(session.expires_at, later(9 + 3600));
+        assert_eq!(issued.access_expires_at, session.expires_at);
+    }
+
+    #[test]
+    fn the_first_access_token_does_not_outlive_a_session_shorter_than_it() {
+        let (session, issued) = start(GRANTED, |lifetimes| lifetimes.session = Lifetime::from_seconds(900));
+        assert_eq!(issued.access_expires_at, session.expires_at);
+        assert_eq!((issued.expires_in, issued.refresh_generation), (900, Some(0)));
+    }
+}
+
+#[cfg(test)]
+mod properties;
