@@ -1,4 +1,7 @@
 //! Who may use which role in which account, and the one gate that every grant passes.
+//!
+//! Assignments say nothing about whether their person may be given anything: that is [`person_usable`], and whoever
+//! asks for assignments has asked that first.
 
 use std::collections::BTreeSet;
 

@@ -25,7 +25,7 @@ pub enum Refusal {
     AuthorizationPending,
     /// Too many requests.
     SlowDown,
-    /// The person denied the request, or may not use this server any more.
+    /// The person denied the request.
     AccessDenied,
     /// The device code has expired.
     ExpiredToken,

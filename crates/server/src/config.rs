@@ -82,6 +82,7 @@ pub struct Proxy {
 #[serde(deny_unknown_fields)]
 pub struct LifetimeConfig {
     access_token: Option<u32>,
+    legacy_access_token: Option<u32>,
     session: Option<u32>,
     device_request: Option<u32>,
     authorization_code: Option<u32>,
@@ -167,11 +168,18 @@ impl Config {
         let given = &self.lifetimes;
         // Below 15 minutes the AWS CLI refreshes at every command.
         set(&mut lifetimes.access_token, "access_token", given.access_token, 900..=43_200)?;
+        set(
+            &mut lifetimes.legacy_access_token,
+            "legacy_access_token",
+            given.legacy_access_token,
+            900..=43_200,
+        )?;
         set(&mut lifetimes.session, "session", given.session, 900..=7_776_000)?;
         set(&mut lifetimes.device_request, "device_request", given.device_request, 60..=1800)?;
         set(&mut lifetimes.authorization_code, "authorization_code", given.authorization_code, 10..=600)?;
         set(&mut lifetimes.registration, "registration", given.registration, 3600..=31_536_000)?;
-        set(&mut lifetimes.refresh_grace, "refresh_grace", given.refresh_grace, 0..=600)?;
+        // Without any window, the loser of two refreshes at once would end the winner's session.
+        set(&mut lifetimes.refresh_grace, "refresh_grace", given.refresh_grace, 5..=600)?;
         Ok(lifetimes)
     }
 }

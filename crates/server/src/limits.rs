@@ -43,6 +43,7 @@ struct Calls {
     passwords_of_from: Limiter<(PersonId, IpAddr)>,
     passwords_from: Limiter<IpAddr>,
     codes_by: Limiter<SessionId>,
+    codes_from: Limiter<IpAddr>,
     codes: Limiter<()>,
 }
 
@@ -61,8 +62,8 @@ pub enum Call<'a> {
     Portal(SessionId),
     /// A password typed for a person, from an address.
     Password(&'a PersonId, IpAddr),
-    /// A user code typed in a browser's session.
-    UserCode(SessionId),
+    /// A user code typed in a browser's session, from an address.
+    UserCode(SessionId, IpAddr),
 }
 
 impl Limits {
@@ -86,6 +87,7 @@ impl Limits {
             passwords_from: limiter(clock, Duration::from_secs(2), 50),
             // 34.5 bits, ten tries and then one a minute: hopeless, also from many sessions at once.
             codes_by: limiter(clock, Duration::from_mins(1), 10),
+            codes_from: limiter(clock, Duration::from_secs(5), 50),
             codes: limiter(clock, Duration::from_millis(500), 1000),
         });
         Self { polls, calls }
@@ -115,8 +117,9 @@ impl Limits {
                 check(Some(&calls.passwords_of_from), &(PersonId::clone(person), network))?;
                 check(Some(&calls.passwords_of), *person)
             }
-            Call::UserCode(session) => {
+            Call::UserCode(session, address) => {
                 check(Some(&calls.codes_by), session)?;
+                check(Some(&calls.codes_from), &network(*address))?;
                 check(Some(&calls.codes), &())
             }
         }
@@ -136,6 +139,7 @@ impl Limits {
                 passwords_of_from,
                 passwords_from,
                 codes_by,
+                codes_from,
                 codes: _,
             } = calls;
             anonymous.retain_recent();
@@ -145,6 +149,7 @@ impl Limits {
             passwords_of_from.retain_recent();
             passwords_from.retain_recent();
             codes_by.retain_recent();
+            codes_from.retain_recent();
         }
     }
 }
@@ -212,6 +217,14 @@ mod tests {
         assert!((0..1000).any(|last| limits.call(&Call::Anonymous(address(last))) == Err(TooOften)));
         let mapped = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0x7f00, 1));
         assert_eq!(network(mapped), IpAddr::from([127, 0, 0, 1]));
+    }
+
+    #[test]
+    fn one_network_cannot_lock_a_person_out_for_the_others() {
+        let (limits, ada) = (Limits::new(&clock(), 1, true), PersonId::parse("ada").unwrap());
+        let from = |last: u8| Call::Password(&ada, [192, 0, 2, last].into());
+        assert!((0..20).any(|_| limits.call(&from(1)) == Err(TooOften)));
+        assert_eq!(limits.call(&from(2)), Ok(()));
     }
 
     #[test]

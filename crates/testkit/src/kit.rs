@@ -1,14 +1,14 @@
 //! The server, put together for a test.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use doorward::ambient::{Clock, OsEntropy};
 use doorward::app::{App, DeviceGrant, DeviceRequestQuota, Parts, Policy};
 use doorward::dev::{Development, Faults, seed};
-use doorward::http::routes::router;
+use doorward::http::server::Server;
 use doorward::site::Site;
 use doorward_core::client::RegistrationPolicy;
 use doorward_core::credentials::SharedEntropy;
@@ -23,7 +23,6 @@ use doorward_upstream::credentials::built_in::BuiltIn;
 use http::Request;
 use http_body_util::BodyExt as _;
 use tokio::sync::Barrier;
-use tower::ServiceExt as _;
 
 use crate::{Answer, Browser, WatchedStore};
 
@@ -91,12 +90,15 @@ impl Default for Setup {
 /// A server in this process, and the way to it.
 pub struct Kit {
     app: Arc<App>,
-    router: Router,
+    server: Server,
     clock: Arc<Clock>,
     store: Arc<WatchedStore>,
     closer: Closer,
     base: String,
 }
+
+/// Where the requests of a kit come from.
+pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 impl Kit {
     /// A server with its state in memory.
@@ -156,7 +158,7 @@ impl Kit {
             },
             development,
         }));
-        let kit = Self { router: router(&app), app, clock, store, closer: opened.closer, base };
+        let kit = Self { server: Server::new(&app), app, clock, store, closer: opened.closer, base };
         kit.replace_directory(setup.directory).await;
         kit
     }
@@ -167,9 +169,10 @@ impl Kit {
         &self.app
     }
 
-    /// Its routing table.
-    pub fn router(&self) -> Router {
-        self.router.clone()
+    /// The server, ready to answer.
+    #[must_use]
+    pub fn server(&self) -> Server {
+        self.server.clone()
     }
 
     /// Its store.
@@ -231,14 +234,14 @@ impl Kit {
 
     /// Stops the server, and closes its store.
     pub async fn close(self) {
-        let Self { closer, app, router, store, .. } = self;
-        drop((app, router, store));
+        let Self { closer, app, server, store, .. } = self;
+        drop((app, server, store));
         closer.close().await.expect("the store can be closed");
     }
 
     /// Sends a request, and reads the whole answer.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        ask(self.router.clone(), request).await
+        ask(&self.server, request).await
     }
 
     /// Sends requests at the same time, each from a task of its own.
@@ -247,10 +250,10 @@ impl Kit {
         let tasks: Vec<_> = requests
             .into_iter()
             .map(|request| {
-                let (router, barrier) = (self.router.clone(), Arc::clone(&barrier));
+                let (server, barrier) = (self.server.clone(), Arc::clone(&barrier));
                 tokio::spawn(async move {
                     barrier.wait().await;
-                    ask(router, request).await
+                    ask(&server, request).await
                 })
             })
             .collect();
@@ -268,8 +271,8 @@ impl Kit {
     }
 }
 
-async fn ask(router: Router, request: Request<Body>) -> Answer {
-    let Ok(response) = router.oneshot(request).await;
+async fn ask(server: &Server, request: Request<Body>) -> Answer {
+    let response = server.answer(ADDRESS, request).await;
     let (parts, body) = response.into_parts();
     let body = body.collect().await.expect("an answer that is in memory").to_bytes();
     Answer { status: parts.status, headers: parts.headers, body }

@@ -2,7 +2,7 @@
 //!
 //! [`Kit`] is the server behind its own routing table, with a clock that only a test moves. [`Browser`] is a person
 //! in front of it, and the methods of [`Kit`] that begin with a verb of the API are a tool. Nothing here knows a
-//! secret way in: every answer went through the router.
+//! secret way in: every answer came from the server itself.
 //!
 //! A test that goes wrong here panics with what the server said.
 
@@ -22,6 +22,6 @@ pub use browser::{Browser, Choice};
 pub use directory::large_directory;
 pub use flows::{Client, Device, Pkce, REDIRECT_URI, STATE, Tokens, json_request};
 pub use form::Form;
-pub use kit::{Kit, START, Setup, on_every_store};
+pub use kit::{ADDRESS, Kit, START, Setup, on_every_store};
 pub use logs::{Logs, capture_logs};
 pub use store::WatchedStore;

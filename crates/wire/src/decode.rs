@@ -46,6 +46,10 @@ pub trait Body: for<'de> Deserialize<'de> {
 /// # Errors
 /// [`Refusal::InvalidRequest`] saying what is wrong and with which member; values are never repeated.
 pub fn body<T: Body>(bytes: &[u8]) -> Result<T, Refusal> {
+    // Members that are not known are skipped without being looked at, so what they hold is not known to be text.
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Err(Refusal::InvalidRequest("the request body must be UTF-8".to_owned()));
+    };
     // serde would read a struct from an array too.
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         let what = if serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
@@ -55,7 +59,7 @@ pub fn body<T: Body>(bytes: &[u8]) -> Result<T, Refusal> {
         };
         return Err(Refusal::InvalidRequest(format!("the request body must be a JSON {what}")));
     }
-    serde_json::from_slice(bytes).map_err(|error| Refusal::InvalidRequest(complaint::<T>(bytes, &error)))
+    serde_json::from_str(text).map_err(|error| Refusal::InvalidRequest(complaint::<T>(bytes, &error)))
 }
 
 /// What to say of a body that could not be read. Slow, and only ever run for a refusal.

@@ -1,10 +1,21 @@
 //! The operations of the two services, and the exceptions that each may answer.
 
+/// Which service an operation belongs to; each has its own shape of errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// `sso-oidc`.
+    SsoOidc,
+    /// `sso`, the portal.
+    Sso,
+}
+
 /// One operation of the model.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
     /// Its name.
     pub name: &'static str,
+    /// Its service.
+    pub service: Service,
     /// Its request method.
     pub method: &'static str,
     /// Its path.
@@ -17,6 +28,7 @@ pub struct Operation {
 pub const OPERATIONS: &[Operation] = &[
     Operation {
         name: "RegisterClient",
+        service: Service::SsoOidc,
         method: "POST",
         path: "/client/register",
         exceptions: &[
@@ -31,6 +43,7 @@ pub const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "StartDeviceAuthorization",
+        service: Service::SsoOidc,
         method: "POST",
         path: "/device_authorization",
         exceptions: &[
@@ -43,6 +56,7 @@ pub const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "CreateToken",
+        service: Service::SsoOidc,
         method: "POST",
         path: "/token",
         exceptions: &[
@@ -61,23 +75,32 @@ pub const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "GetRoleCredentials",
+        service: Service::Sso,
         method: "GET",
         path: "/federation/credentials",
         exceptions: PORTAL_EXCEPTIONS,
     },
     Operation {
         name: "ListAccounts",
+        service: Service::Sso,
         method: "GET",
         path: "/assignment/accounts",
         exceptions: PORTAL_EXCEPTIONS,
     },
     Operation {
         name: "ListAccountRoles",
+        service: Service::Sso,
         method: "GET",
         path: "/assignment/roles",
         exceptions: PORTAL_EXCEPTIONS,
     },
-    Operation { name: "Logout", method: "POST", path: "/logout", exceptions: PORTAL_EXCEPTIONS },
+    Operation {
+        name: "Logout",
+        service: Service::Sso,
+        method: "POST",
+        path: "/logout",
+        exceptions: PORTAL_EXCEPTIONS,
+    },
 ];
 
 /// ForbiddenException and InternalServerException are not modelled, but AWS answers them.
@@ -97,10 +120,10 @@ mod tests {
     use super::*;
     use crate::fault::{OidcFault, PortalFault};
 
-    fn exceptions_of(service: impl Fn(&Operation) -> bool) -> Vec<&'static str> {
+    fn exceptions_of(service: Service) -> Vec<&'static str> {
         let mut names: Vec<&str> = OPERATIONS
             .iter()
-            .filter(|operation| service(operation))
+            .filter(|operation| operation.service == service)
             .flat_map(|op| op.exceptions)
             .copied()
             .collect();
@@ -133,10 +156,9 @@ mod tests {
         said.push(OidcFault::Internal.envelope().exception);
         said.sort_unstable();
         said.dedup();
-        let oidc = ["/client/register", "/device_authorization", "/token"];
-        assert_eq!(said, exceptions_of(|operation| oidc.contains(&operation.path)));
+        assert_eq!(said, exceptions_of(Service::SsoOidc));
 
-        let portal = exceptions_of(|operation| !oidc.contains(&operation.path));
+        let portal = exceptions_of(Service::Sso);
         for refusal in [
             PortalRefusal::InvalidRequest(text()),
             PortalRefusal::Unauthorized,

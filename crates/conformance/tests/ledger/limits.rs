@@ -1,6 +1,7 @@
 //! What anybody can use up: lines 39 to 41.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use doorward::ambient::Clock;
@@ -29,16 +30,26 @@ async fn ledger_39_a_session_has_ten_guesses_and_then_one_a_minute() {
     }
 }
 
-#[test]
-fn ledger_39_many_sessions_share_one_budget() {
+/// How many of a thousand sessions' ten guesses each are looked up.
+fn looked_up(address: impl Fn(u16) -> IpAddr) -> usize {
     let limits = Limits::new(&Arc::new(Clock::fixed(START)), 1, true);
     let session = |n: u16| {
         let mut bytes = [0; 16];
         bytes[..2].copy_from_slice(&n.to_be_bytes());
         SessionId::from_bytes(bytes)
     };
-    let guesses = (0..1000).flat_map(|n| std::iter::repeat_n(session(n), 10));
-    let allowed = guesses.filter(|session| limits.call(&Call::UserCode(*session)).is_ok()).count();
+    let guesses = (0..1000).flat_map(|n| std::iter::repeat_n(n, 10));
+    guesses.filter(|n| limits.call(&Call::UserCode(session(*n), address(*n))).is_ok()).count()
+}
+
+#[test]
+fn ledger_39_many_sessions_of_one_address_share_its_budget() {
+    assert_eq!(looked_up(|_| [192, 0, 2, 1].into()), 50);
+}
+
+#[test]
+fn ledger_39_many_sessions_of_many_addresses_share_one_budget() {
+    let allowed = looked_up(|n| IpAddr::from(u32::from(n).to_be_bytes()));
     // Of 20^8 codes: a thousand guesses hit one of a thousand open requests once in 25 000 times.
     assert!((500..=1000).contains(&allowed), "{allowed}");
 }

@@ -15,7 +15,7 @@ async fn serve(kit: &Kit, trusted: &[&str]) -> SocketAddr {
     let socket = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
     let address = socket.local_addr().expect("an address");
     let networks = trusted.iter().map(|network| network.parse().expect("a network")).collect();
-    let listener = Listener::new(socket, kit.router()).behind(TrustedProxies::new(networks), false);
+    let listener = Listener::new(socket, kit.server()).behind(TrustedProxies::new(networks), false);
     tokio::spawn(listener.serve(std::future::pending()));
     address
 }

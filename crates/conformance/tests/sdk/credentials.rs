@@ -71,7 +71,7 @@ async fn provide(kit: &Kit) -> aws_sdk_sso::config::Credentials {
     let now = UNIX_EPOCH + Duration::from_millis(u64::try_from(kit.now().millis()).expect("after 1970"));
     let config = aws_config::defaults(BehaviorVersion::latest())
         .profile_name("doorward")
-        .http_client(InProcess(kit.router()))
+        .http_client(InProcess(kit.server()))
         .time_source(StaticTimeSource::new(now))
         .load()
         .await;

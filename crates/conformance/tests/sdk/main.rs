@@ -18,7 +18,7 @@ fn oidc(kit: &Kit) -> aws_sdk_ssooidc::Client {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .endpoint_url(kit.base())
-        .http_client(InProcess(kit.router()))
+        .http_client(InProcess(kit.server()))
         .retry_config(RetryConfig::disabled());
     aws_sdk_ssooidc::Client::from_conf(config.build())
 }
@@ -29,7 +29,7 @@ fn sso(kit: &Kit) -> aws_sdk_sso::Client {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .endpoint_url(kit.base())
-        .http_client(InProcess(kit.router()))
+        .http_client(InProcess(kit.server()))
         .retry_config(RetryConfig::disabled());
     aws_sdk_sso::Client::from_conf(config.build())
 }

@@ -219,6 +219,18 @@ async fn t38_a_code_is_worth_nothing_with_anything_wrong_about_it() {
 }
 
 #[tokio::test]
+async fn t39_a_used_code_takes_back_what_it_gave_also_after_its_own_lifetime() {
+    let kit = Kit::new().await;
+    let client = kit.pkce_client().await;
+    let code = kit.code(&client, "ada").await;
+    let tokens = Tokens::of(kit.redeem(&client, &code).await);
+    kit.advance(301);
+    assert_invalid_grant(&kit.redeem(&client, &code).await);
+    let answer = kit.list_accounts(&tokens.access).await;
+    answer.assert_portal_error(401, "UnauthorizedException");
+}
+
+#[tokio::test]
 async fn t39_a_code_used_twice_takes_back_what_it_gave() {
     let kit = Kit::new().await;
     let client = kit.pkce_client().await;

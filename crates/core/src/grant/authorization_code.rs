@@ -115,8 +115,9 @@ impl Found for FoundCode {
         Some(&self.code.person)
     }
 
+    /// A used code is judged by the session that it became: presented again it ends that one, however late.
     fn expires_at(&self) -> Timestamp {
-        self.code.expires_at
+        self.session.as_ref().map_or(self.code.expires_at, |session| session.expires_at)
     }
 }
 
@@ -240,10 +241,18 @@ mod tests {
     }
 
     #[test]
-    fn a_code_leads_to_what_was_sealed_into_it_and_not_to_its_session() {
-        let found = spent(SessionState::Live);
-        assert_eq!(found.client(), Some(CLIENT));
-        assert_eq!(found.person(), Some(&person("ann")));
-        assert_eq!(found.expires_at(), later(300));
+    fn a_code_leads_to_what_was_sealed_into_it() {
+        for found in [unspent(), spent(SessionState::Live)] {
+            assert_eq!(found.client(), Some(CLIENT));
+            assert_eq!(found.person(), Some(&person("ann")));
+        }
+    }
+
+    #[test]
+    fn a_code_expires_by_itself_and_a_used_one_with_its_session() {
+        assert_eq!(unspent().expires_at(), later(300));
+        let used = spent(SessionState::Live);
+        assert_eq!(used.expires_at(), used.session.as_ref().unwrap().expires_at);
+        assert!(used.expires_at() > later(300));
     }
 }

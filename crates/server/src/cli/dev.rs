@@ -24,7 +24,7 @@ use crate::app::{App, DeviceGrant, DeviceRequestQuota, Parts, Policy};
 use crate::config::{self, check_directory};
 use crate::dev::{Development, Faults, FaultyStore, seed};
 use crate::http::listen::Listener;
-use crate::http::routes::router;
+use crate::http::server::Server;
 use crate::site::Site;
 use crate::{keyfile, setup};
 
@@ -84,7 +84,7 @@ struct LifetimeOptions {
     #[arg(long, default_value_t = Lifetimes::default().registration.seconds(), value_name = "SECONDS")]
     registration_lifetime: u32,
     /// Seconds that the previous refresh token is still answered, with its own successor.
-    #[arg(long, default_value_t = Lifetimes::default().refresh_grace.seconds(), value_name = "SECONDS")]
+    #[arg(long, default_value_t = Lifetimes::default().refresh_grace.seconds(), value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     refresh_grace: u32,
 }
 
@@ -196,7 +196,7 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
         development: Some(development),
         site: site.clone(),
     }));
-    let listener = Listener::new(listener, router(&app));
+    let listener = Listener::new(listener, Server::new(&app));
     if let Some(person) = &auto_approve {
         tracing::warn!(%person, "INSECURE: every request is approved at once, without being asked");
     }

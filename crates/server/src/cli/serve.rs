@@ -18,7 +18,7 @@ use crate::app::{App, DeviceRequestQuota, Parts, Policy};
 use crate::config::{self, Config, check_directory};
 use crate::http::listen::Listener;
 use crate::http::proxy::TrustedProxies;
-use crate::http::routes::router;
+use crate::http::server::Server;
 use crate::http::tls::Certificate;
 use crate::keyfile;
 use crate::site::Site;
@@ -62,7 +62,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
         policy: policy(&config)?,
         development: None,
     }));
-    let mut listener = Listener::new(tcp, router(&app));
+    let mut listener = Listener::new(tcp, Server::new(&app));
     if let Some(proxy) = &config.proxy {
         let proxies = TrustedProxies::new(proxy.trusted.clone());
         let only = config.tls.is_none() && !proxies.is_empty();

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use doorward_core::device::DeviceRequest;
 use doorward_core::directory::Directory;
@@ -25,6 +23,7 @@ use doorward_wire::fault::{OidcFault, Unservable};
 use serde::Deserialize;
 
 use crate::app::App;
+use crate::http::received::Received;
 use crate::http::{answer, api};
 
 pub mod seed;
@@ -112,8 +111,8 @@ impl Store for FaultyStore {
 }
 
 /// `GET /dev/clock`.
-pub(crate) async fn clock(State(app): State<Arc<App>>) -> Response {
-    clock_answer(&app)
+pub(crate) async fn clock(received: Received) -> Response {
+    clock_answer(&received.app)
 }
 
 fn clock_answer(app: &App) -> Response {
@@ -122,13 +121,14 @@ fn clock_answer(app: &App) -> Response {
 }
 
 /// `POST /dev/clock` with `{"advance_seconds": N}`.
-pub(crate) async fn advance_clock(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+pub(crate) async fn advance_clock(received: Received) -> Response {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Advance {
         advance_seconds: u32,
     }
-    match control::<Advance>(request).await {
+    let app = Arc::clone(&received.app);
+    match control::<Advance>(received).await {
         Ok(Advance { advance_seconds }) => {
             app.clock.advance(Lifetime::from_seconds(advance_seconds));
             tracing::warn!(advance_seconds, "the clock was put forward");
@@ -139,13 +139,14 @@ pub(crate) async fn advance_clock(State(app): State<Arc<App>>, request: Request<
 }
 
 /// `POST /dev/faults` with `{"store": "unavailable"}` or `{"store": "none"}`.
-pub(crate) async fn set_faults(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+pub(crate) async fn set_faults(received: Received) -> Response {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Set {
         store: Option<String>,
     }
-    let set = match control::<Set>(request).await {
+    let app = Arc::clone(&received.app);
+    let set = match control::<Set>(received).await {
         Ok(set) => set,
         Err(refused) => return refused,
     };
@@ -167,9 +168,9 @@ fn refuse(why: &str) -> Response {
 }
 
 /// Reads a control's body. The content type is required here: a page elsewhere cannot send it without asking first.
-async fn control<T: for<'de> Deserialize<'de>>(request: Request<Body>) -> Result<T, Response> {
+async fn control<T: for<'de> Deserialize<'de>>(received: Received) -> Result<T, Response> {
     let unservable = |what| answer::oidc_fault(&OidcFault::Unservable(what));
-    let (parts, body) = request.into_parts();
+    let Received { parts, body, .. } = received;
     let json =
         |headers: &HeaderMap| headers.get("content-type").is_some_and(|kind| kind == "application/json");
     if !json(&parts.headers) {

@@ -1,32 +1,24 @@
 //! STS, as far as a login needs it to prove that its credentials work: GetCallerIdentity, signed, for the built-in
 //! credentials.
 
-use std::sync::Arc;
-
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Request, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use doorward_core::secret::SessionToken;
 use doorward_upstream::credentials::built_in::Caller;
 
 use super::signature::Signature;
 use crate::app::App;
-use crate::http::answer::RequestId;
 use crate::http::api;
+use crate::http::received::Received;
 
 type Refused = (StatusCode, &'static str, &'static str);
 
 /// `POST /`.
-pub(crate) async fn get_caller_identity(
-    State(app): State<Arc<App>>,
-    Extension(id): Extension<RequestId>,
-    request: Request<Body>,
-) -> Response {
-    let (parts, body) = request.into_parts();
+pub(crate) async fn get_caller_identity(received: Received) -> Response {
+    let Received { app, id, parts, body, .. } = received;
     let outcome = match api::read(body).await {
         Ok(body) => identify(&app, &parts, &body),
         Err(_) => Err((StatusCode::BAD_REQUEST, "MalformedInput", "The request body could not be read")),

@@ -7,7 +7,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use doorward_core::refusal::{PortalRefusal, Refusal};
-use doorward_wire::fault::{OidcFault, PortalFault, Unservable};
+use doorward_wire::fault::{OidcFault, Unservable};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::answer;
@@ -121,19 +121,6 @@ pub(crate) async fn health(received: Received) -> Response {
             answer::json(StatusCode::SERVICE_UNAVAILABLE, br#"{"status":"store unavailable"}"#.to_vec())
         }
     }
-}
-
-/// What a handler that panicked answers. The panic itself is in the log already, by the hook of the process.
-pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    answer::oidc_fault(&OidcFault::Internal)
-}
-
-pub(crate) async fn wrong_oidc_method() -> Response {
-    answer::oidc_fault(&OidcFault::Unservable(Unservable::MethodNotAllowed))
-}
-
-pub(crate) async fn wrong_portal_method() -> Response {
-    answer::portal_fault(&PortalFault::Unservable(Unservable::MethodNotAllowed))
 }
 
 #[cfg(test)]

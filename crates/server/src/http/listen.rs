@@ -1,11 +1,11 @@
 //! The sockets: accepting connections, serving HTTP/1.1 and HTTP/2 on them, and ending well.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -15,11 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
-use super::envelope::Peer;
 use super::proxy::TrustedProxies;
+use super::server::Server;
 
 /// How long a client may take for its request's head. The time runs between two requests too, and must be longer than
 /// proxies and SDKs keep an idle connection, or they send on one that is just being closed.
@@ -34,7 +33,7 @@ const MOST_CONNECTIONS: usize = 16_384;
 /// A bound socket, and what is served on it.
 pub struct Listener {
     socket: TcpListener,
-    router: Router,
+    server: Server,
     tls: Option<TlsAcceptor>,
     trusted: Arc<TrustedProxies>,
     only_proxies: bool,
@@ -53,10 +52,10 @@ impl Listener {
         })
     }
 
-    /// Serves `router` on a bound socket, as plain HTTP.
+    /// Serves `server` on a bound socket, as plain HTTP.
     #[must_use]
-    pub fn new(listener: TcpListener, router: Router) -> Self {
-        Self { socket: listener, router, tls: None, trusted: Arc::default(), only_proxies: false }
+    pub fn new(socket: TcpListener, server: Server) -> Self {
+        Self { socket, server, tls: None, trusted: Arc::default(), only_proxies: false }
     }
 
     /// The same with TLS.
@@ -76,7 +75,7 @@ impl Listener {
 
     /// Serves until `stop` is done; then finishes the requests under way.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Self { socket, router, tls, trusted, only_proxies } = self;
+        let Self { socket, server, tls, trusted, only_proxies } = self;
         let graceful = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let mut stop = std::pin::pin!(stop);
@@ -99,8 +98,9 @@ impl Listener {
                 continue;
             }
             let connection = Connection {
-                router: router.clone(),
-                peer: Peer { address, trusted: Arc::clone(&trusted) },
+                server: server.clone(),
+                peer: address,
+                trusted: Arc::clone(&trusted),
                 watcher: graceful.watcher(),
             };
             let tls = tls.clone();
@@ -137,18 +137,19 @@ async fn accept(
 }
 
 struct Connection {
-    router: Router,
-    peer: Peer,
+    server: Server,
+    peer: SocketAddr,
+    trusted: Arc<TrustedProxies>,
     watcher: hyper_util::server::graceful::Watcher,
 }
 
 impl Connection {
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Self { router, peer, watcher } = self;
-        let address = peer.address;
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(peer.clone());
-            router.clone().oneshot(request.map(Body::new))
+        let Self { server, peer, trusted, watcher } = self;
+        let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+            let address = trusted.client_of(peer.ip(), request.headers());
+            let server = server.clone();
+            async move { Ok::<_, Infallible>(server.answer(address, request.map(Body::new)).await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -159,7 +160,7 @@ impl Connection {
             .keep_alive_interval(Duration::from_secs(30));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection.into_owned()).await {
-            debug!(%address, "a connection ended early: {error}");
+            debug!(address = %peer, "a connection ended early: {error}");
         }
     }
 }

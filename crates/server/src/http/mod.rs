@@ -2,9 +2,10 @@
 
 pub(crate) mod answer;
 pub(crate) mod api;
-pub(crate) mod envelope;
 pub mod listen;
 pub mod proxy;
 pub(crate) mod received;
-pub mod routes;
+pub(crate) mod routes;
+pub mod server;
 pub mod tls;
+pub(crate) mod trouble;

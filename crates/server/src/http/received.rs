@@ -1,4 +1,4 @@
-//! A request as handlers get it: whole, with what the envelope has found out about it.
+//! A request as handlers get it: whole, with what the server has found out about it.
 
 use std::sync::Arc;
 
@@ -12,6 +12,13 @@ use doorward_wire::fault::OidcFault;
 use super::answer::{self, RequestId};
 use crate::app::App;
 use crate::op::Caller;
+
+/// What the server has found out about a request before any handler sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    pub(super) id: RequestId,
+    pub(super) caller: Caller,
+}
 
 /// A request.
 pub(crate) struct Received {
@@ -44,11 +51,10 @@ impl FromRequest<Arc<App>> for Received {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        let (id, caller) = (parts.extensions.remove::<RequestId>(), parts.extensions.remove::<Caller>());
-        match (id, caller) {
-            (Some(id), Some(caller)) => Ok(Self { app: Arc::clone(app), id, caller, parts, body }),
-            // A route outside the envelope: a mistake of ours.
-            _ => Err(answer::oidc_fault(&OidcFault::Internal)),
+        match parts.extensions.remove::<Arrival>() {
+            Some(Arrival { id, caller }) => Ok(Self { app: Arc::clone(app), id, caller, parts, body }),
+            // A request that did not come through the server: a mistake of ours.
+            None => Err(answer::oidc_fault(&OidcFault::Internal)),
         }
     }
 }

@@ -3,53 +3,76 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
-use tower_http::catch_panic::CatchPanicLayer;
+use axum::routing::{MethodRouter, get, post};
 
-use super::{api, envelope};
+use super::{api, trouble};
 use crate::app::App;
 use crate::{dev, web};
 
-/// Every route of the server.
-pub fn router(app: &Arc<App>) -> Router {
-    let mut router = Router::new()
+type Row = (&'static str, MethodRouter<Arc<App>>);
+
+/// The routes of a server.
+pub(super) struct Routes {
+    pub(super) router: Router,
+    /// The paths in it, for the log.
+    pub(super) paths: Arc<[&'static str]>,
+}
+
+/// What every server has.
+fn common() -> [Row; 17] {
+    [
         // sso-oidc
-        .route("/client/register", post(api::register_client).fallback(api::wrong_oidc_method))
-        .route(
-            "/device_authorization",
-            post(api::start_device_authorization).fallback(api::wrong_oidc_method),
-        )
-        .route("/token", post(api::create_token).fallback(api::wrong_oidc_method))
+        ("/client/register", post(api::register_client)),
+        ("/device_authorization", post(api::start_device_authorization)),
+        ("/token", post(api::create_token)),
         // sso
-        .route("/federation/credentials", get(api::get_role_credentials).fallback(api::wrong_portal_method))
-        .route("/assignment/accounts", get(api::list_accounts).fallback(api::wrong_portal_method))
-        .route("/assignment/roles", get(api::list_account_roles).fallback(api::wrong_portal_method))
-        .route("/logout", post(api::logout).fallback(api::wrong_portal_method))
+        ("/federation/credentials", get(api::get_role_credentials)),
+        ("/assignment/accounts", get(api::list_accounts)),
+        ("/assignment/roles", get(api::list_account_roles)),
+        ("/logout", post(api::logout)),
         // Pages
-        .route("/authorize", get(web::authorize::show).fallback(web::wrong_method))
-        .route("/authorize/decision", post(web::authorize::decide).fallback(web::wrong_method))
-        .route("/device", get(web::device::show).post(web::device::look_up).fallback(web::wrong_method))
-        .route("/device/decision", post(web::device::decide).fallback(web::wrong_method))
-        .route("/sign-in", get(web::sign_in::show).post(web::sign_in::sign_in).fallback(web::wrong_method))
-        .route("/sign-out", post(web::sign_in::sign_out).fallback(web::wrong_method))
-        .route("/start", get(web::start::show).fallback(web::wrong_method))
-        .route("/start/", get(web::start::show).fallback(web::wrong_method))
-        .route("/start/credentials", get(web::start::credentials).fallback(web::wrong_method))
-        .route("/start/sessions/end", post(web::start::end_session).fallback(web::wrong_method))
-        .route("/assets/{name}", get(web::asset).fallback(web::wrong_method))
-        .route("/healthz", get(api::health).fallback(api::wrong_oidc_method));
-    router = if app.development.is_some() {
-        router
-            .route("/", get(web::root).post(dev::sts::get_caller_identity).fallback(web::wrong_method))
-            .route("/dev/clock", get(dev::clock).post(dev::advance_clock).fallback(api::wrong_oidc_method))
-            .route("/dev/faults", post(dev::set_faults).fallback(api::wrong_oidc_method))
-    } else {
-        router.route("/", get(web::root).fallback(web::wrong_method))
-    };
-    router
-        .fallback(web::not_found)
-        .layer(CatchPanicLayer::custom(api::panicked))
-        .layer(from_fn_with_state(Arc::clone(app), envelope::envelope))
-        .with_state(Arc::clone(app))
+        ("/authorize", get(web::authorize::show)),
+        ("/authorize/decision", post(web::authorize::decide)),
+        ("/device", get(web::device::show).post(web::device::look_up)),
+        ("/device/decision", post(web::device::decide)),
+        ("/sign-in", get(web::sign_in::show).post(web::sign_in::sign_in)),
+        ("/sign-out", post(web::sign_in::sign_out)),
+        ("/start", get(web::start::show)),
+        ("/start/credentials", get(web::start::credentials)),
+        ("/start/sessions/end", post(web::start::end_session)),
+        ("/healthz", get(api::health)),
+    ]
+}
+
+/// What a production server has beside that.
+fn production() -> Vec<Row> {
+    vec![("/", get(web::root))]
+}
+
+/// What a development server has beside that.
+fn development() -> Vec<Row> {
+    vec![
+        ("/", get(web::root).post(dev::sts::get_caller_identity)),
+        ("/dev/clock", get(dev::clock).post(dev::advance_clock)),
+        ("/dev/faults", post(dev::set_faults)),
+    ]
+}
+
+impl Routes {
+    pub(super) fn of(app: &Arc<App>) -> Self {
+        let special = if app.development.is_some() { development() } else { production() };
+        let rows: Vec<Row> = common().into_iter().chain(special).collect();
+        let paths = rows.iter().map(|(path, _)| *path).collect();
+        let mut router = Router::new();
+        for (path, methods) in rows {
+            router = router.route(path, methods.fallback(trouble::wrong_method));
+        }
+        let router = router
+            // Browsers are shown the start URL with a slash at its end, too.
+            .route("/start/", get(web::start::show).fallback(trouble::wrong_method))
+            .route("/assets/{name}", get(web::asset).fallback(trouble::wrong_method))
+            .fallback(trouble::not_found)
+            .with_state(Arc::clone(app));
+        Self { router, paths }
+    }
 }

@@ -15,7 +15,13 @@ use crate::tokens::Tokens;
 
 pub(crate) async fn run(app: &App, caller: &Caller, body: &[u8]) -> Result<Vec<u8>, Failure<Refusal>> {
     let input = Input::decode(body)?;
-    let client = app.tokens.authenticate(&input.client_id, &input.client_secret, caller.now)?;
+    let client = match app.tokens.authenticate(&input.client_id, &input.client_secret, caller.now) {
+        Ok(client) => client,
+        Err(refusal) => {
+            app.limits.call(&Call::Token(caller.address))?;
+            return Err(refusal.into());
+        }
+    };
     let request = TokenRequest {
         client: &client,
         scopes: Scopes::parse(input.scope.iter().map(String::as_str))?,

@@ -61,7 +61,7 @@ pub(crate) async fn look_up(received: Received) -> Response {
         let posted = page.form(body).await?;
         let typed: String = posted.get("user_code").trim().chars().take(LONGEST_TYPED).collect();
 
-        if app.limits.call(&Call::UserCode(browser.session.id)).is_err() {
+        if app.limits.call(&Call::UserCode(browser.session.id, caller.address)).is_err() {
             info!(target: "audit", event = "user_code_throttled", person = %browser.session.person, address = %caller.address);
             return Ok(form(app, visit, typed, Some(TOO_OFTEN)));
         }

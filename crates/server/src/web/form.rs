@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use doorward_wire::fault::Unservable;
 
-use super::{Notice, Stop};
+use super::Stop;
 use crate::http::api;
 
 /// The fields of a form.
@@ -15,19 +15,13 @@ pub(crate) struct Form(BTreeMap<String, String>);
 impl Form {
     /// Reads a posted form.
     pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Stop> {
-        let bad = |status| {
-            Stop::Page(status, Notice::failed("That form cannot be read", "Reload the page, and try again."))
-        };
         let media_type =
             headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
         if media_type.split(';').next().unwrap_or_default().trim() != "application/x-www-form-urlencoded" {
-            return Err(bad(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+            return Err(Stop::Unservable(Unservable::UnsupportedMediaType));
         }
-        let body = api::read(body).await.map_err(|why| match why {
-            Unservable::TooLarge => bad(StatusCode::PAYLOAD_TOO_LARGE),
-            _ => bad(StatusCode::BAD_REQUEST),
-        })?;
-        Self::parse(&body).ok_or_else(|| bad(StatusCode::BAD_REQUEST))
+        let body = api::read(body).await.map_err(Stop::Unservable)?;
+        Self::parse(&body).ok_or(Stop::Unservable(Unservable::Incomplete))
     }
 
     /// `None` if a field occurs twice.

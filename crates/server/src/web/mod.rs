@@ -5,23 +5,23 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::body::Body;
-use axum::extract::Path;
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE,
     STRICT_TRANSPORT_SECURITY,
 };
 use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use doorward_core::scope::{ACCOUNT_ACCESS, LEGACY_PORTAL, Scopes};
 use doorward_core::store::Outage;
 use doorward_core::time::Timestamp;
-use doorward_wire::fault::{OidcFault, Unservable};
+use doorward_wire::fault::Unservable;
 
 use crate::app::App;
 use crate::http::answer::{self, RequestId};
 use crate::http::received::Received;
+use crate::http::trouble;
 use crate::op::Caller;
 use form::Form;
 use page::{Moment, Outcome, OutcomeKind, ScopeLine, content_security_policy};
@@ -42,6 +42,8 @@ type Answered = Result<Response, Stop>;
 pub(crate) enum Stop {
     /// Ours; the text is for the log.
     Outage(String),
+    /// The request cannot be served.
+    Unservable(Unservable),
     /// Somebody else is to mend it, and this page says how.
     Page(StatusCode, Notice),
     /// The page is elsewhere, for now: this address.
@@ -135,6 +137,7 @@ async fn serve(received: Received, handler: impl AsyncFnOnce(&Page, Body) -> Ans
     match handler(&page, body).await {
         Ok(response) => response,
         Err(Stop::Elsewhere(target)) => see_other(&target),
+        Err(Stop::Unservable(what)) => unservable(&page.app, what),
         Err(Stop::Page(status, notice)) => outcome(&page.app, &page.visit, status, notice, None),
         Err(Stop::Outage(what)) => {
             answer::log_outage(id, &what);
@@ -143,7 +146,43 @@ async fn serve(received: Received, handler: impl AsyncFnOnce(&Page, Body) -> Ans
     }
 }
 
-fn unavailable(app: &App, visit: &Visit, id: RequestId) -> Response {
+/// The page for a request that cannot be served.
+pub(crate) fn unservable(app: &App, what: Unservable) -> Response {
+    let (status, title, text) = match what {
+        Unservable::NotFound => (
+            StatusCode::NOT_FOUND,
+            "There is no such page",
+            "Check the address, or start from your access page.",
+        ),
+        Unservable::MethodNotAllowed => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "This address is not a page",
+            "It only receives what a page of ours sends.",
+        ),
+        Unservable::TooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "That was too much", "The form held too much text.")
+        }
+        Unservable::UnsupportedMediaType => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "That form cannot be read",
+            "Reload the page it came from, and try again.",
+        ),
+        Unservable::Incomplete => (
+            StatusCode::BAD_REQUEST,
+            "That form did not arrive whole",
+            "Reload the page it came from, and try again.",
+        ),
+        Unservable::TimedOut => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "That took too long",
+            "The fault is ours. Look at your access page to see what was done, and try again.",
+        ),
+    };
+    let notice = Notice::failed(title, text).leading_to("/start", "Go to your access");
+    outcome(app, &Visit::nobody(), status, notice, None)
+}
+
+pub(crate) fn unavailable(app: &App, visit: &Visit, id: RequestId) -> Response {
     let notice = Notice::failed(
         "Something went wrong here",
         "The fault is ours, and nothing was changed. Try again in a moment; if it stays like this, tell the people \
@@ -240,42 +279,12 @@ pub(crate) async fn root() -> Response {
 }
 
 /// `GET /assets/{name}`.
-pub(crate) async fn asset(name: Option<Path<String>>) -> Response {
-    let Some(asset) = name.as_ref().and_then(|Path(name)| page::asset(name)) else {
-        return answer::oidc_fault(&OidcFault::Unservable(Unservable::NotFound));
-    };
+pub(crate) async fn asset(received: Received) -> Response {
+    let name = received.parts.uri.path().strip_prefix("/assets/").unwrap_or_default();
+    let Some(asset) = page::asset(name) else { return trouble::not_found(received).await };
     let mut response = Response::new(Body::from(asset.body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     response
-}
-
-/// Every path that no route has. A person's browser gets a page; a program gets JSON.
-pub(crate) async fn not_found(received: Received) -> Response {
-    if !wants_html(received.headers()) {
-        return answer::oidc_fault(&OidcFault::Unservable(Unservable::NotFound));
-    }
-    let notice =
-        Notice::failed("There is no such page", "Check the address, or start from your access page.");
-    lost(&received, StatusCode::NOT_FOUND, notice)
-}
-
-pub(crate) async fn wrong_method(received: Received) -> Response {
-    if !wants_html(received.headers()) {
-        return answer::oidc_fault(&OidcFault::Unservable(Unservable::MethodNotAllowed));
-    }
-    let notice = Notice::failed("This address is not a page", "It only receives what a page of ours sends.");
-    lost(&received, StatusCode::METHOD_NOT_ALLOWED, notice)
-}
-
-fn lost(received: &Received, status: StatusCode, notice: Notice) -> Response {
-    outcome(&received.app, &Visit::nobody(), status, notice.leading_to("/start", "Go to your access"), None)
-}
-
-fn wants_html(headers: &HeaderMap) -> bool {
-    headers
-        .get(ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"))
 }
