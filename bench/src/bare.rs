@@ -1,6 +1,6 @@
 //! The bare reference server: what the HTTP stack and the disk cost when nothing is decided.
 //!
-//! Same stack as the real server (tokio's multi-thread runtime, hyper-util's automatic HTTP/1 and 2, an axum
+//! Same stack as the real server (tokio's multi-thread runtime, hyper's HTTP/1, an axum
 //! router, mimalloc). It knows no clients, no sessions and no refusals:
 //! - `POST /fixed` reads the body and answers a pending poll, always the same;
 //! - `POST /token` parses a CreateToken body, draws two tokens, appends a record and answers once it is durable;
@@ -22,8 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -79,7 +78,8 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         let service = TowerToHyperService::new(router.clone());
         tokio::spawn(async move {
-            let connection = auto::Builder::new(TokioExecutor::new());
+            let mut connection = hyper::server::conn::http1::Builder::new();
+            connection.timer(TokioTimer::new());
             // A peer that hangs up in the middle is the load program ending; nobody needs to hear of it.
             let _ = connection.serve_connection(TokioIo::new(stream), service).await;
         });

@@ -17,6 +17,8 @@ pub const LEGACY_PORTAL: &str = "sso-portal:*";
 const MOST_SCOPES: usize = 64;
 /// At most so many characters in one scope.
 const LONGEST_SCOPE: usize = 128;
+/// At most so many characters in all of them: they travel inside client ids and access tokens.
+const LONGEST_SCOPES: usize = 2048;
 
 /// A set of scopes, in order and without duplicates.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -28,17 +30,19 @@ impl Scopes {
     ///
     /// # Errors
     /// [`Refusal::InvalidScope`] for a scope with characters outside RFC 6749's `scope-token`, a scope over 128
-    /// characters, or more than 64 of them.
+    /// characters, more than 64 of them, or more than 2048 characters in all.
     pub fn parse<'a>(elements: impl IntoIterator<Item = &'a str>) -> Result<Self, Refusal> {
-        let mut scopes = BTreeSet::new();
+        let (mut scopes, mut length) = (BTreeSet::new(), 0);
         for scope in
             elements.into_iter().flat_map(|element| element.split(' ')).filter(|scope| !scope.is_empty())
         {
             if scope.len() > LONGEST_SCOPE || !scope.bytes().all(is_scope_character) {
                 return Err(Refusal::InvalidScope);
             }
-            scopes.insert(scope.to_owned());
-            if scopes.len() > MOST_SCOPES {
+            if scopes.insert(scope.to_owned()) {
+                length += scope.len();
+            }
+            if scopes.len() > MOST_SCOPES || length > LONGEST_SCOPES {
                 return Err(Refusal::InvalidScope);
             }
         }
@@ -130,6 +134,8 @@ mod tests {
         }
         let long = "x".repeat(129);
         assert_eq!(Scopes::parse([long.as_str()]), Err(Refusal::InvalidScope));
+        let broad: Vec<String> = (0..20).map(|n| format!("{n:0>110}")).collect();
+        assert_eq!(Scopes::parse(broad.iter().map(String::as_str)), Err(Refusal::InvalidScope));
         let many: Vec<String> = (0..65).map(|n| format!("s{n}")).collect();
         assert_eq!(Scopes::parse(many.iter().map(String::as_str)), Err(Refusal::InvalidScope));
     }

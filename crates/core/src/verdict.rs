@@ -134,6 +134,8 @@ pub enum Event {
         person: PersonId,
         /// By which grant.
         grant: &'static str,
+        /// What the client calls itself.
+        client: String,
     },
     /// A refresh token was exchanged for the next.
     Refreshed {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use doorward_core::credentials::Entropy;
 use doorward_core::time::{Lifetime, Timestamp};
@@ -13,6 +13,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 #[derive(Debug)]
 pub struct Clock {
     base: Base,
+    started: Instant,
     ahead_millis: AtomicI64,
 }
 
@@ -25,14 +26,14 @@ enum Base {
 impl Clock {
     /// The system's clock.
     #[must_use]
-    pub const fn system() -> Self {
-        Self { base: Base::System, ahead_millis: AtomicI64::new(0) }
+    pub fn system() -> Self {
+        Self { base: Base::System, started: Instant::now(), ahead_millis: AtomicI64::new(0) }
     }
 
     /// A clock that stands at `at` until it is advanced.
     #[must_use]
-    pub const fn fixed(at: Timestamp) -> Self {
-        Self { base: Base::Fixed(at), ahead_millis: AtomicI64::new(0) }
+    pub fn fixed(at: Timestamp) -> Self {
+        Self { base: Base::Fixed(at), started: Instant::now(), ahead_millis: AtomicI64::new(0) }
     }
 
     /// Now.
@@ -47,6 +48,17 @@ impl Clock {
         match self.base {
             Base::System => system_time(),
             Base::Fixed(at) => at,
+        }
+    }
+
+    /// How long it has been running. Unlike the time of day this never goes back, whatever is done to the system's
+    /// clock, so it is what intervals are measured by.
+    #[must_use]
+    pub fn ticks(&self) -> Duration {
+        let ahead = Duration::from_millis(self.ahead_millis.load(Ordering::Relaxed).unsigned_abs());
+        match self.base {
+            Base::System => self.started.elapsed() + ahead,
+            Base::Fixed(_) => ahead,
         }
     }
 

@@ -19,8 +19,9 @@ pub(crate) fn record(event: Option<&Event>, address: IpAddr) {
         Event::SignedIn { session, person } => {
             info!(target: "audit", event = "signed_in", %session, %person, %address);
         }
-        Event::SessionStarted { session, person, grant } => {
-            info!(target: "audit", event = "session_started", %session, %person, grant, %address);
+        Event::SessionStarted { session, person, grant, client } => {
+            // Quoted: its owner chose the name.
+            info!(target: "audit", event = "session_started", %session, %person, grant, ?client, %address);
         }
         // The one event that every running tool causes every hour.
         Event::Refreshed { session, generation } => {

@@ -131,6 +131,18 @@ impl Config {
             return Err("public_url must begin with https:// when there is [tls]".into());
         }
         let proxied = self.proxy.as_ref().is_some_and(|proxy| !proxy.trusted.is_empty());
+        if secure && self.tls.is_none() && !proxied {
+            return Err("public_url begins with https://, so something in front speaks TLS: name it, with [proxy] and \
+                        trusted = [\"127.0.0.1/32\"] or wherever it is, or everybody seems to come from there"
+                .into());
+        }
+        if !secure && !is_loopback(&self.public_url) {
+            return Err(format!(
+                "public_url = \"{}\": passwords and tokens would travel in the clear; begin it with https://, and add \
+                 [tls], or [proxy] for what speaks TLS in front",
+                self.public_url
+            ));
+        }
         if self.tls.is_none() && !proxied && !self.listen.ip().is_loopback() {
             return Err(format!(
                 "listen = \"{}\" would serve plain HTTP to anybody: add [tls] with certificate and key, or [proxy] with \
@@ -182,6 +194,16 @@ impl Config {
         set(&mut lifetimes.refresh_grace, "refresh_grace", given.refresh_grace, 5..=600)?;
         Ok(lifetimes)
     }
+}
+
+/// Whether a URL leads to this machine, where nobody listens in.
+fn is_loopback(url: &str) -> bool {
+    url::Url::parse(url).is_ok_and(|url| match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    })
 }
 
 fn set(
@@ -268,7 +290,7 @@ pub fn check_directory(file: &DirectoryFile) -> Result<(), ConfigError> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "listen = \"127.0.0.1:8443\"\npublic_url = \"https://sso.example.org\"\ndata_dir = \"data\"\n\
+    const GOOD: &str = "listen = \"127.0.0.1:8443\"\npublic_url = \"http://127.0.0.1:8443\"\ndata_dir = \"data\"\n\
                         directory = \"directory.toml\"\ninsecure_built_in_credentials = true\n";
 
     fn problem(text: &str) -> String {
@@ -293,12 +315,16 @@ mod tests {
     fn what_is_missing_or_wrong_is_named() {
         assert!(problem("listen = 5").contains("line 1, column 10"), "{}", problem("listen = 5"));
         assert!(problem("").contains("missing field `listen`"));
-        let plain = GOOD.replace("127.0.0.1", "0.0.0.0");
+        let plain = GOOD.replace("listen = \"127.0.0.1", "listen = \"0.0.0.0");
         assert!(problem(&plain).contains("would serve plain HTTP to anybody"));
         assert!(
             problem(&GOOD.replace("insecure_built_in_credentials = true\n", ""))
                 .contains("insecure_built_in")
         );
+        let public = |url: &str| GOOD.replace("http://127.0.0.1:8443", url);
+        assert!(problem(&public("https://sso.example.org")).contains("something in front speaks TLS"));
+        assert!(problem(&public("http://sso.example.org")).contains("in the clear"));
+        assert!(problem(&public("http://127.0.0.1.example.org")).contains("in the clear"));
         let short = format!("{GOOD}[lifetimes]\naccess_token = 60\n");
         assert_eq!(problem(&short), "lifetimes.access_token must be 900 to 43200 seconds");
     }

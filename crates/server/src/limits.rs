@@ -15,7 +15,8 @@ use crate::ambient::Clock;
 
 type Limiter<K> = RateLimiter<K, HashMapStateStore<K>, Ticks, NoOpMiddleware<Duration>>;
 
-/// The server's clock as governor wants it: a test clock that is advanced refills what has been used up.
+/// The server's clock as governor wants it: it never goes back, and a test clock that is advanced refills what has been
+/// used up.
 #[derive(Clone, Debug)]
 struct Ticks(Arc<Clock>);
 
@@ -23,7 +24,7 @@ impl governor::clock::Clock for Ticks {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.now().millis()).unwrap_or(0))
+        self.0.ticks()
     }
 }
 
@@ -37,6 +38,7 @@ pub struct Limits {
 #[derive(Debug)]
 struct Calls {
     anonymous: Limiter<IpAddr>,
+    device_starts: Limiter<IpAddr>,
     tokens: Limiter<IpAddr>,
     portal: Limiter<SessionId>,
     passwords_of: Limiter<PersonId>,
@@ -54,14 +56,16 @@ pub struct TooOften;
 /// What is limited beside device polls, which have their own interval.
 #[derive(Clone, Debug)]
 pub enum Call<'a> {
-    /// RegisterClient or StartDeviceAuthorization, which anybody may call.
+    /// RegisterClient, StartDeviceAuthorization or `/authorize`, which anybody may call.
     Anonymous(IpAddr),
+    /// A device request to be kept.
+    DeviceStart(IpAddr),
     /// CreateToken other than a device poll.
     Token(IpAddr),
     /// A portal operation.
     Portal(SessionId),
-    /// A password typed for a person, from an address.
-    Password(&'a PersonId, IpAddr),
+    /// A password typed for a person, from an address; nobody for a name that nobody can have.
+    Password(Option<&'a PersonId>, IpAddr),
     /// A user code typed in a browser's session, from an address.
     UserCode(SessionId, IpAddr),
 }
@@ -78,6 +82,8 @@ impl Limits {
         });
         let calls = calls.then(|| Calls {
             anonymous: limiter(clock, Duration::from_millis(200), 200),
+            // Requests are kept for twenty minutes, and the store counts them by single address: this counts a network.
+            device_starts: limiter(clock, Duration::from_millis(1200), 1000),
             tokens: limiter(clock, Duration::from_millis(20), 500),
             // Tools list the roles of every account at once.
             portal: limiter(clock, Duration::from_millis(10), 1000),
@@ -109,13 +115,15 @@ impl Limits {
         let Some(calls) = &self.calls else { return Ok(()) };
         match call {
             Call::Anonymous(address) => check(Some(&calls.anonymous), &network(*address)),
+            Call::DeviceStart(address) => check(Some(&calls.device_starts), &network(*address)),
             Call::Token(address) => check(Some(&calls.tokens), &network(*address)),
             Call::Portal(session) => check(Some(&calls.portal), session),
             Call::Password(person, address) => {
                 let network = network(*address);
                 check(Some(&calls.passwords_from), &network)?;
-                check(Some(&calls.passwords_of_from), &(PersonId::clone(person), network))?;
-                check(Some(&calls.passwords_of), *person)
+                let Some(person) = *person else { return Ok(()) };
+                check(Some(&calls.passwords_of_from), &(person.clone(), network))?;
+                check(Some(&calls.passwords_of), person)
             }
             Call::UserCode(session, address) => {
                 check(Some(&calls.codes_by), session)?;
@@ -133,6 +141,7 @@ impl Limits {
         if let Some(calls) = &self.calls {
             let Calls {
                 anonymous,
+                device_starts,
                 tokens,
                 portal,
                 passwords_of,
@@ -143,6 +152,7 @@ impl Limits {
                 codes: _,
             } = calls;
             anonymous.retain_recent();
+            device_starts.retain_recent();
             tokens.retain_recent();
             portal.retain_recent();
             passwords_of.retain_recent();
@@ -167,7 +177,7 @@ fn check<K: Hash + Eq + Clone>(limiter: Option<&Limiter<K>>, key: &K) -> Result<
 }
 
 /// Whoever has one IPv6 address has the 2^64 beside it.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
@@ -222,7 +232,7 @@ mod tests {
     #[test]
     fn one_network_cannot_lock_a_person_out_for_the_others() {
         let (limits, ada) = (Limits::new(&clock(), 1, true), PersonId::parse("ada").unwrap());
-        let from = |last: u8| Call::Password(&ada, [192, 0, 2, last].into());
+        let from = |last: u8| Call::Password(Some(&ada), [192, 0, 2, last].into());
         assert!((0..20).any(|_| limits.call(&from(1)) == Err(TooOften)));
         assert_eq!(limits.call(&from(2)), Ok(()));
     }

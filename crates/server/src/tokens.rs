@@ -51,9 +51,19 @@ pub struct Tokens {
     access: Sealer,
     browsers: Mac,
     forms: Mac,
-    asks: Sealer,
+    device_asks: Sealer,
+    authorization_asks: Sealer,
     pages: Sealer,
     entropy: SharedEntropy,
+}
+
+/// What a person is being asked about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum About {
+    /// A device request.
+    Device,
+    /// An authorization request.
+    Authorization,
 }
 
 /// What an access token says.
@@ -106,7 +116,8 @@ impl Tokens {
             access: keys.sealer("access token"),
             browsers: keys.mac("browser session"),
             forms: keys.mac("form"),
-            asks: keys.sealer("pending decision"),
+            device_asks: keys.sealer("device decision"),
+            authorization_asks: keys.sealer("authorization decision"),
             pages: keys.sealer("page of a list"),
             entropy,
         }
@@ -127,7 +138,10 @@ impl Tokens {
         if text.len() > LONGEST {
             return None;
         }
-        postcard::from_bytes(&sealer.open(text)?).ok()
+        match postcard::take_from_bytes(&sealer.open(text)?) {
+            Ok((value, [])) => Some(value),
+            _ => None,
+        }
     }
 
     /// `clientId` and `clientSecret` of a registration.
@@ -284,13 +298,20 @@ impl Tokens {
     }
 
     /// Seals what a person is being asked, for the form to carry.
-    pub(crate) fn ask(&self, ask: &impl Serialize) -> String {
-        self.seal(&self.asks, ask)
+    pub(crate) fn ask(&self, about: About, ask: &impl Serialize) -> String {
+        self.seal(self.asks(about), ask)
     }
 
     /// What a person was asked.
-    pub(crate) fn asked<T: DeserializeOwned>(&self, text: &str) -> Option<T> {
-        Self::open(&self.asks, text)
+    pub(crate) fn asked<T: DeserializeOwned>(&self, about: About, text: &str) -> Option<T> {
+        Self::open(self.asks(about), text)
+    }
+
+    const fn asks(&self, about: About) -> &Sealer {
+        match about {
+            About::Device => &self.device_asks,
+            About::Authorization => &self.authorization_asks,
+        }
     }
 
     /// Seals where a list goes on.
@@ -352,12 +373,41 @@ mod tests {
         assert!(id.len() < 256, "a client id travels in addresses: {}", id.len());
     }
 
-    #[test]
-    fn the_largest_registration_fits_into_a_header_and_an_address() {
+    /// A registration with every limit of `core` at its end.
+    fn largest() -> Registration {
+        let policy =
+            RegistrationPolicy { redirect_uris: vec![], scopes: None, lifetime: Lifetime::from_seconds(60) };
         let uris: Vec<String> = (0..10).map(|n| format!("http://127.0.0.1/{n}{}", "x".repeat(494))).collect();
-        let (id, _) = tokens().client(&registration(&uris));
+        let scopes: Vec<String> = (0..16).map(|n| format!("{n:0>128}")).collect();
+        let name = "大".repeat(256);
+        let request = RegistrationRequest {
+            name: &name,
+            kind: "public",
+            scopes: &scopes,
+            redirect_uris: &uris,
+            grants: Some(&["authorization_code".to_owned()]),
+        };
+        policy.register(&request, ClientId::from_bytes([1; 16]), NOW).unwrap()
+    }
+
+    #[test]
+    fn whatever_may_be_registered_can_be_used() {
+        let (tokens, registration) = (tokens(), largest());
+        let (id, secret) = tokens.client(&registration);
         assert!(id.len() < LONGEST, "{}", id.len());
-        assert!(tokens().registration(&id).is_some());
+        assert!(tokens.authenticate(&id, &secret, NOW).is_ok());
+        let issued = Issued {
+            session: SessionId::from_bytes([3; 16]),
+            person: PersonId::parse("x".repeat(128)).unwrap(),
+            scopes: registration.scopes,
+            access_expires_at: NOW,
+            expires_in: 0,
+            refresh_generation: None,
+        };
+        let access = tokens.access_token(&issued);
+        // The portal's limit, and what any server takes as a header.
+        assert!(access.reveal().len() < 4096, "{}", access.reveal().len());
+        assert!(tokens.access(&access).is_some());
     }
 
     #[test]
@@ -378,7 +428,7 @@ mod tests {
         let said = tokens.access(&access).unwrap();
         assert_eq!((said.session, said.person, said.expires_at), (session, issued.person, NOW));
         for text in [refresh.reveal(), access.reveal()] {
-            assert!(text.bytes().all(|byte| byte.is_ascii_graphic()) && text.len() < 4096, "{text}");
+            assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{text}");
         }
         assert!(tokens.access(&AccessToken::new(refresh.reveal())).is_none());
         assert!(tokens.refresh(&RefreshToken::new(access.reveal())).is_none());

@@ -88,6 +88,7 @@ impl Grant for Redeem<'_> {
                     session: session.id,
                     person: code.person.clone(),
                     grant: Self::TYPE.as_str(),
+                    client: request.client.registration().name.clone(),
                 };
                 Verdict::change(Ok(issued), Change::StartSession(session), event)
             }
@@ -173,6 +174,7 @@ mod tests {
             session: CODE.into(),
             person: person("ann"),
             grant: "authorization_code",
+            client: "cli".to_owned(),
         };
         assert_eq!(verdict, Verdict::change(Ok(issued), Change::StartSession(started), event));
     }

@@ -151,6 +151,7 @@ impl Grant for Redeem {
                     session: session.id,
                     person: person.clone(),
                     grant: Self::TYPE.as_str(),
+                    client: request.client.registration().name.clone(),
                 }),
                 reply: Ok(issued),
                 changes: vec![
@@ -322,7 +323,12 @@ mod tests {
             Change::MoveDeviceRequest { id: REQUEST, from: approved_by("ann"), to: DeviceState::Spent };
         assert_eq!(verdict.changes, [spend, Change::StartSession(started)]);
         let grant = "urn:ietf:params:oauth:grant-type:device_code";
-        let event = Event::SessionStarted { session: REQUEST.into(), person: person("ann"), grant };
+        let event = Event::SessionStarted {
+            session: REQUEST.into(),
+            person: person("ann"),
+            grant,
+            client: "cli".to_owned(),
+        };
         assert_eq!(verdict.event, Some(event));
         let issued = verdict.reply.unwrap();
         assert_eq!((issued.expires_in, issued.refresh_generation), (3600, Some(0)));

@@ -1,14 +1,15 @@
-//! `doorward check`: what is wrong with a production server, and how to mend it. Changes nothing.
+//! `doorward check`: what is wrong with a production server, and how to mend it. Makes nothing that is not there.
 
+use std::fmt::{self, Display};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use doorward_core::time::Timestamp;
-use doorward_store::{Location, OpenError};
+use doorward_store::{Location, OpenError, Opened};
 
-use super::serve;
+use super::{run, serve};
 use crate::ambient::Clock;
 use crate::config::Config;
 use crate::http::tls::Certificate;
@@ -48,13 +49,17 @@ pub(super) fn run(options: &Options) -> ExitCode {
     );
     report.line("master key", master_key(&config));
     report.line("data_dir", data_dir(&config));
-    report.line("store", store(&config));
+    let running = report.line("store", store(&config)) == Some(Store::InUse);
     if let Some(tls) = &config.tls {
         let loaded =
             Certificate::load(&tls.certificate, &tls.key).and_then(|certificate| certificate.server_config());
         report.line("TLS", loaded.map(|_| tls.certificate.display().to_string()));
     }
-    report.line("listen", listen(&config));
+    if running {
+        println!("ok    listen: not tried, since doorward is running");
+    } else {
+        report.line("listen", listen(&config));
+    }
     report.line("clock", clock());
     if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -64,12 +69,17 @@ struct Report {
 }
 
 impl Report {
-    fn line<E: Into<anyhow::Error>>(&mut self, what: &str, outcome: Result<String, E>) {
+    /// Prints what was found, and gives it back if it is right.
+    fn line<T: Display, E: Into<anyhow::Error>>(&mut self, what: &str, outcome: Result<T, E>) -> Option<T> {
         match outcome {
-            Ok(facts) => println!("ok    {what}: {facts}"),
+            Ok(facts) => {
+                println!("ok    {what}: {facts}");
+                Some(facts)
+            }
             Err(error) => {
                 self.failed = true;
                 println!("WRONG {what}: {:#}", error.into());
+                None
             }
         }
     }
@@ -78,8 +88,8 @@ impl Report {
 /// Newer AWS CLIs take nothing that is not, or does not lead to, a host of AWS's own.
 fn start_url(config: &Config) -> anyhow::Result<String> {
     let owned = |url: &String| {
-        url.starts_with("https://")
-            && url.split('/').nth(2).is_some_and(|host| host.ends_with(".awsapps.com"))
+        let host = url::Url::parse(url).ok().and_then(|url| Some(url.host_str()?.to_owned()));
+        url.starts_with("https://") && host.is_some_and(|host| host.ends_with(".awsapps.com"))
     };
     ensure!(
         config.start_url_redirect.as_ref().is_some_and(owned) || config.start_url_aliases.iter().any(owned),
@@ -93,6 +103,7 @@ fn start_url(config: &Config) -> anyhow::Result<String> {
 fn master_key(config: &Config) -> anyhow::Result<String> {
     let file = serve::key_file(config);
     if config.master_key_file.is_none() && !file.exists() {
+        keyfile::missing_from_used_directory(&file)?;
         return Ok(format!("{} will be made at the first start", file.display()));
     }
     keyfile::load(&file)?;
@@ -110,14 +121,36 @@ fn data_dir(config: &Config) -> anyhow::Result<String> {
     Ok(directory.display().to_string())
 }
 
+/// What became of opening the database.
+#[derive(PartialEq, Eq)]
+enum Store {
+    New,
+    Good,
+    InUse,
+}
+
+impl Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New => "will be made at the first start",
+            Self::Good => "can be opened",
+            Self::InUse => "in use by a running doorward",
+        })
+    }
+}
+
 /// Opens the database and closes it again, if there is one and nobody else has it.
-fn store(config: &Config) -> anyhow::Result<String> {
+fn store(config: &Config) -> anyhow::Result<Store> {
     if !config.data_dir.join("doorward.db").exists() {
-        return Ok("will be made at the first start".to_owned());
+        return Ok(Store::New);
     }
     match doorward_store::open(&Location::Embedded(config.data_dir.clone())) {
-        Ok(_) => Ok("can be opened".to_owned()),
-        Err(OpenError::InUse { .. }) => Ok("in use by a running doorward".to_owned()),
+        Ok(Opened { store, closer }) => {
+            drop(store);
+            run::block_on(async { Ok(closer.close().await?) })?;
+            Ok(Store::Good)
+        }
+        Err(OpenError::InUse { .. }) => Ok(Store::InUse),
         Err(error) => Err(error.into()),
     }
 }

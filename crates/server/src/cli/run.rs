@@ -58,19 +58,33 @@ pub(super) async fn apply_directory(store: &dyn Store, file: DirectoryFile) -> a
     }
 }
 
-/// Serves until SIGTERM or ctrl-c, then finishes what is under way and closes the store.
+/// Serves until SIGTERM or ctrl-c, then finishes what is under way and closes the store. A second signal does not wait.
 pub(super) async fn serve(app: Arc<App>, listener: Listener, closer: Closer) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
-    listener
-        .serve(async move {
+    let (stopping, mut stop) = tokio::sync::watch::channel(0_u8);
+    tokio::spawn(async move {
+        for signals in 1_u8..=2 {
             tokio::select! {
-                _ = terminate.recv() => info!("SIGTERM: finishing the requests under way"),
-                _ = interrupt.recv() => info!("interrupted: finishing the requests under way"),
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
             }
-        })
-        .await;
+            info!(
+                "told to stop: {}",
+                if signals == 1 { "finishing the requests under way" } else { "at once" }
+            );
+            let _ = stopping.send(signals);
+        }
+    });
+    let mut at_once = stop.clone();
+    let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
+    let serving = listener.serve(async move {
+        let _ = stop.wait_for(|signals| *signals >= 1).await;
+    });
+    tokio::select! {
+        () = serving => {}
+        _ = at_once.wait_for(|signals| *signals >= 2) => {}
+    }
     sweeper.abort();
     closer.close().await?;
     info!("stopped");

@@ -112,12 +112,14 @@ pub(crate) async fn logout(received: Received) -> Response {
     portal(received, async |app, caller, headers, _| op::logout::run(app, caller, headers).await).await
 }
 
-/// `GET /healthz`: whether the server can answer, its store included.
+/// `GET /healthz`: whether the server can answer, and its store read and write.
 pub(crate) async fn health(received: Received) -> Response {
-    match received.app.store.directory().await {
+    let Received { app, id, caller, .. } = received;
+    // A sweep of nothing: it reads no cache, and asks whoever writes whether it still can.
+    match app.store.sweep(caller.now, 0).await {
         Ok(_) => answer::json(StatusCode::OK, br#"{"status":"ok"}"#.to_vec()),
         Err(outage) => {
-            answer::log_outage(received.id, &outage.to_string());
+            answer::log_outage(id, &outage.to_string());
             answer::json(StatusCode::SERVICE_UNAVAILABLE, br#"{"status":"store unavailable"}"#.to_vec())
         }
     }

@@ -1,8 +1,8 @@
 //! Trusted proxies: whose word is taken for where a request came from.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -39,10 +39,10 @@ impl TrustedProxies {
             return peer;
         }
         let mut certain = peer;
-        let lines: Vec<&str> =
-            headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
-        for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')).map(str::trim) {
-            let Ok(address) = hop.parse::<IpAddr>() else { return certain };
+        // By bytes: the client wrote the beginning of the line, and may have written anything.
+        let lines: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+        for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
+            let Some(address) = hop_address(hop) else { return certain };
             certain = address;
             if !self.contains(address) {
                 return certain;
@@ -50,6 +50,13 @@ impl TrustedProxies {
         }
         certain
     }
+}
+
+/// An address, as proxies write it: some add the port.
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(hop).ok()?.trim();
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    text.parse().ok().or_else(bracketed).or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
 }
 
 #[cfg(test)]
@@ -61,7 +68,7 @@ mod tests {
             TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1/32".parse().unwrap()]);
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(FORWARDED_FOR, line.parse().unwrap());
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         proxies.client_of(peer.parse().unwrap(), &headers).to_string()
     }
@@ -74,6 +81,9 @@ mod tests {
         assert_eq!(client("10.1.1.1", &["1.1.1.1, 198.51.100.7, 10.2.2.2"]), "198.51.100.7");
         assert_eq!(client("10.1.1.1", &["1.1.1.1", "198.51.100.7"]), "198.51.100.7");
         assert_eq!(client("10.1.1.1", &["rubbish"]), "10.1.1.1");
+        assert_eq!(client("10.1.1.1", &["é, 198.51.100.7"]), "198.51.100.7");
+        assert_eq!(client("10.1.1.1", &["198.51.100.7:4711, 10.2.2.2:80"]), "198.51.100.7");
+        assert_eq!(client("10.1.1.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
         assert_eq!(client("10.1.1.1", &[]), "10.1.1.1");
         assert_eq!(client("::ffff:10.1.1.1", &["198.51.100.7"]), "198.51.100.7");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderName, HeaderValue, Request, header};
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::response::Response;
 use doorward_core::refusal::Refusal;
 use doorward_wire::fault::{OidcFault, Unservable};
@@ -22,6 +22,7 @@ use super::routes::Routes;
 use super::trouble::Audience;
 use crate::app::App;
 use crate::op::Caller;
+use crate::web;
 
 /// How long an answer may take. Whatever is slower is a fault of ours.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,9 +54,15 @@ impl Server {
         let audience = Audience::of(request.uri(), request.headers());
         let log = tracing::enabled!(tracing::Level::DEBUG).then(|| self.log_line(&request));
 
-        let mut response = if app.development.is_some() && !is_own_host(&request, app.site.authority()) {
+        let host =
+            if app.development.is_some() { host_of(&request, app.site.authority()) } else { Host::Own };
+        let mut response = if let Host::Foreign = host {
             let why = "a development server answers to 127.0.0.1 and localhost alone, not to the host of this request";
             answer::oidc_fault(&OidcFault::Refused(Refusal::InvalidRequest(why.to_owned())))
+        } else if let (Host::Alias, Audience::Person) = (host, audience) {
+            // Its cookies and forms are of one origin.
+            let path = request.uri().path_and_query().map_or("/", axum::http::uri::PathAndQuery::as_str);
+            web::redirect(StatusCode::TEMPORARY_REDIRECT, &format!("{}{path}", app.site.base()))
         } else {
             request.extensions_mut().insert(Arrival { id, caller: Caller { address, now: app.clock.now() } });
             // A handler that panics takes nothing along: state is in the store, and what it holds is dropped.
@@ -93,15 +100,27 @@ impl Server {
     }
 }
 
-/// Whether a request names this server as its host. A development server approves by itself and has public
-/// passwords; a page elsewhere must not reach it through a name that resolves to this machine.
-fn is_own_host(request: &Request<Body>, authority: &str) -> bool {
+/// What a request to a development server names as its host. Such a server approves by itself and has public passwords; a
+/// page elsewhere must not reach it through a name that resolves to this machine.
+#[derive(Clone, Copy)]
+enum Host {
+    /// The server's own, or none.
+    Own,
+    /// Another name of this machine, or another port that leads here.
+    Alias,
+    /// Somebody else's.
+    Foreign,
+}
+
+fn host_of(request: &Request<Body>, authority: &str) -> Host {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri().authority().map(axum::http::uri::Authority::as_str));
-    let Some(host) = host else { return true };
-    if host == authority {
-        return true;
+    match host {
+        None => Host::Own,
+        Some(host) if host == authority => Host::Own,
+        Some(host) => match host.rsplit_once(':').map_or(host, |(name, _)| name) {
+            "localhost" | "127.0.0.1" | "[::1]" => Host::Alias,
+            _ => Host::Foreign,
+        },
     }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }

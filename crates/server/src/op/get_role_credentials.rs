@@ -42,7 +42,7 @@ pub(crate) async fn run(
             Ok(encode(&credentials))
         }
         Err(error @ BrokerError::Denied(_)) => {
-            warn!(target: "audit", event = "role_denied", broker = app.broker.name(), %person, %account, %role, %error);
+            warn!(target: "audit", event = "role_denied", broker = app.broker.name(), %person, %account, %role, address = %caller.address, %error);
             Err(PortalRefusal::NoAccess.into())
         }
         Err(error @ BrokerError::Failed(_)) => {

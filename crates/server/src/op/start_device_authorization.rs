@@ -39,6 +39,7 @@ pub(crate) async fn run(
         return Err(Refusal::InvalidRequest("startUrl is not a start URL of this server".into()).into());
     }
 
+    app.limits.call(&Call::DeviceStart(caller.address))?;
     let kept = app.store.device_requests_kept(caller.address).await?;
     let quota = app.policy.device_requests;
     if kept.from_address >= quota.from_address || kept.total >= quota.total {

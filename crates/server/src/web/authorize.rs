@@ -28,7 +28,9 @@ use super::visit::{Browser, Visit};
 use super::{Answered, Notice, Page, Stop, html, redirect, scope_lines, serve};
 use crate::app::App;
 use crate::http::received::Received;
+use crate::limits::Call;
 use crate::op::Caller;
+use crate::tokens::About;
 
 /// How long a person may think.
 const DECISION_LIFETIME: Lifetime = Lifetime::from_seconds(600);
@@ -77,6 +79,13 @@ impl<'a> Parameters<'a> {
 pub(crate) async fn show(received: Received) -> Response {
     serve(received, async |page, _| {
         let Page { app, caller, visit, .. } = page;
+        if app.limits.call(&Call::Anonymous(caller.address)).is_err() {
+            let notice = Notice::failed(
+                "Too many requests",
+                "Wait a minute, then start the sign-in again from the tool.",
+            );
+            return Err(Stop::Page(StatusCode::TOO_MANY_REQUESTS, notice));
+        }
         let parameters = Parameters::parse(page.query());
         let (registration, redirect_uri) = certain_client(app, caller, &parameters)?;
         let state = match parameters.once("state") {
@@ -186,7 +195,7 @@ fn consent(
     let template = Consent {
         chrome: visit.chrome(app),
         action: "/authorize/decision".to_owned(),
-        request: app.tokens.ask(asked),
+        request: app.tokens.ask(About::Authorization, asked),
         client_name: registration.name.clone(),
         user_code: None,
         scopes: scope_lines(&asked.scopes),
@@ -206,7 +215,7 @@ pub(crate) async fn decide(received: Received) -> Response {
         let browser = page.signed_in()?;
         let posted = page.form(body).await?;
         let out_of_date = || Stop::Page(StatusCode::FORBIDDEN, Notice::out_of_date());
-        let asked: Asked = app.tokens.asked(posted.get("request")).ok_or_else(out_of_date)?;
+        let asked: Asked = app.tokens.asked(About::Authorization, posted.get("request")).ok_or_else(out_of_date)?;
         if asked.browser != Some(browser.session.id) || caller.now >= asked.expires_at {
             return Err(out_of_date());
         }

@@ -18,6 +18,7 @@ use crate::audit;
 use crate::http::received::Received;
 use crate::limits::Call;
 use crate::op::Caller;
+use crate::tokens::About;
 
 const UNKNOWN: &str = "No tool is waiting with that code. Codes expire after a few minutes: compare it with the one \
                        your tool shows, or start the tool again.";
@@ -70,7 +71,10 @@ pub(crate) async fn look_up(received: Received) -> Response {
             Some(code) => find(app, caller, code).await?.map(|request| (code, request)),
             None => None,
         };
-        let Some((code, request)) = found else { return Ok(form(app, visit, typed, Some(UNKNOWN))) };
+        let Some((code, request)) = found else {
+            info!(target: "audit", event = "user_code_refused", person = %browser.session.person, address = %caller.address);
+            return Ok(form(app, visit, typed, Some(UNKNOWN)));
+        };
         if app.policy.device_grant == DeviceGrant::SameAddress
             && request.requester.address.to_canonical() != caller.address.to_canonical()
         {
@@ -102,7 +106,7 @@ fn consent(app: &App, visit: &Visit, browser: &Browser, request: &DeviceRequest,
     let template = Consent {
         chrome: visit.chrome(app),
         action: "/device/decision".to_owned(),
-        request: app.tokens.ask(&asked),
+        request: app.tokens.ask(About::Device, &asked),
         client_name: request.client_name.clone(),
         user_code: Some(code.reveal()),
         scopes: scope_lines(&request.scopes),
@@ -122,7 +126,7 @@ pub(crate) async fn decide(received: Received) -> Response {
         let browser = page.signed_in()?;
         let posted = page.form(body).await?;
         let out_of_date = || Stop::Page(StatusCode::FORBIDDEN, Notice::out_of_date());
-        let asked: Asked = app.tokens.asked(posted.get("request")).ok_or_else(out_of_date)?;
+        let asked: Asked = app.tokens.asked(About::Device, posted.get("request")).ok_or_else(out_of_date)?;
         if asked.browser != browser.session.id {
             return Err(out_of_date());
         }

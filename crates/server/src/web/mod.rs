@@ -185,8 +185,8 @@ pub(crate) fn unservable(app: &App, what: Unservable) -> Response {
 pub(crate) fn unavailable(app: &App, visit: &Visit, id: RequestId) -> Response {
     let notice = Notice::failed(
         "Something went wrong here",
-        "The fault is ours, and nothing was changed. Try again in a moment; if it stays like this, tell the people \
-         who run this server the reference below.",
+        "The fault is ours. It may or may not have been done: look at your access page, then try again. If it stays like \
+         this, tell the people who run this server the reference below.",
     );
     outcome(app, visit, StatusCode::INTERNAL_SERVER_ERROR, notice, Some(id))
 }
@@ -235,7 +235,7 @@ fn see_other(target: &str) -> Response {
     redirect(StatusCode::SEE_OTHER, target)
 }
 
-fn redirect(status: StatusCode, target: &str) -> Response {
+pub(crate) fn redirect(status: StatusCode, target: &str) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     let target = HeaderValue::try_from(target).unwrap_or(HeaderValue::from_static("/start"));

@@ -276,7 +276,8 @@ fn is_invisible(c: char) -> bool {
 /// The `Content-Security-Policy` of every page.
 ///
 /// Browsers hold each redirect that follows a form's post to `form-action`, so a page whose form may end at a
-/// client's redirect URI (consent, and sign-in on the way to it) must name that URI here, or the last step is blocked.
+/// client's redirect URI must name that URI here, or the last step is blocked. Sign-in does not: it leads to the consent
+/// page, which has a form of its own.
 pub(crate) fn content_security_policy(redirect_uri: Option<&str>) -> String {
     let target = redirect_uri.and_then(form_target).map(|source| format!(" {source}")).unwrap_or_default();
     format!(

@@ -10,7 +10,8 @@ use doorward_core::secret::Password;
 use doorward_core::session::{EndReason, Holder, Session, SessionState};
 use doorward_core::store::CommitError;
 use doorward_core::verdict::{Change, Event};
-use tracing::info;
+use doorward_upstream::identity::local::CannotCheck;
+use tracing::{info, warn};
 
 use super::page::{OutcomeKind, SignIn, shown_name};
 use super::visit::{Visit, no_session_cookie, session_cookie};
@@ -24,6 +25,7 @@ use crate::op::Caller;
 /// One sentence for every reason: the page does not tell who exists.
 const WRONG: &str = "That user name and password do not go together.";
 const TOO_OFTEN: &str = "Too many attempts. Wait a minute, then try again.";
+const BUSY: &str = "Too many people are signing in at this moment. Try again in a few seconds.";
 
 /// `GET /sign-in?next=`.
 pub(crate) async fn show(received: Received) -> Response {
@@ -47,11 +49,9 @@ pub(crate) async fn sign_in(received: Received) -> Response {
         let typed = posted.get("user_name").trim();
         let refuse = |problem| Ok(form(app, visit, next.clone(), typed.to_owned(), Some(problem)));
 
-        // A name that nobody can have is refused as late as any other.
+        // A name that nobody can have is refused as late as any other, and counts as much.
         let person = PersonId::parse(typed).ok();
-        if let Some(person) = &person
-            && app.limits.call(&Call::Password(person, caller.address)).is_err()
-        {
+        if app.limits.call(&Call::Password(person.as_ref(), caller.address)).is_err() {
             info!(target: "audit", event = "sign_in_throttled", address = %caller.address);
             return refuse(TOO_OFTEN);
         }
@@ -59,7 +59,14 @@ pub(crate) async fn sign_in(received: Received) -> Response {
         let known = person.as_ref().and_then(|person| person_usable(&directory, person));
         let hash = known.and_then(|person| person.password_hash.as_deref());
         let password = Password::new(posted.get("password"));
-        let right = app.passwords.verify(hash, &password).await.map_err(|e| Stop::Outage(e.to_string()))?;
+        let right = match app.passwords.verify(hash, &password).await {
+            Ok(right) => right,
+            Err(CannotCheck::Busy) => {
+                warn!(address = %caller.address, "too many people sign in at once: one was asked to wait");
+                return refuse(BUSY);
+            }
+            Err(error @ CannotCheck::Failed) => return Err(Stop::Outage(error.to_string())),
+        };
         let Some(person) = known.filter(|_| right) else {
             // What was typed as a name may be a password.
             info!(target: "audit", event = "sign_in_refused", person = known.map(|person| person.user_name.as_str()), address = %caller.address);
@@ -102,6 +109,14 @@ async fn begin(app: &App, caller: &Caller, person: &PersonId) -> Result<SessionI
 pub(crate) async fn sign_out(received: Received) -> Response {
     serve(received, async |page, body| {
         let Page { app, caller, visit, .. } = page;
+        let notice = Notice {
+            kind: OutcomeKind::Approved,
+            title: "You are signed out",
+            text: "Tools that you signed in stay signed in; you can end them on your access page.".into(),
+            action: Some(("/sign-in", "Sign in again")),
+        };
+        let mut response = outcome(app, &Visit::nobody(), StatusCode::OK, notice, None);
+        // Without a session there is nothing to end, and no cookie to take away: a page elsewhere may have posted this.
         if let Some(browser) = visit.browser() {
             page.form(body).await?;
             let session = &browser.session;
@@ -113,15 +128,8 @@ pub(crate) async fn sign_out(received: Received) -> Response {
             };
             let settled = settle(&*app.store, &end).await?;
             audit::record(settled.event.as_ref(), caller.address);
+            set_cookie(&mut response, &no_session_cookie(app));
         }
-        let notice = Notice {
-            kind: OutcomeKind::Approved,
-            title: "You are signed out",
-            text: "Tools that you signed in stay signed in; you can end them on your access page.".into(),
-            action: Some(("/sign-in", "Sign in again")),
-        };
-        let mut response = outcome(app, &Visit::nobody(), StatusCode::OK, notice, None);
-        set_cookie(&mut response, &no_session_cookie(app));
         Ok(response)
     })
     .await

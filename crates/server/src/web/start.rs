@@ -139,6 +139,7 @@ pub(crate) async fn credentials(received: Received) -> Response {
                 Some((directory.account(&id)?, assigned_role(directory, person, &id, &role)?))
             });
         let Some((account, role)) = asked else {
+            info!(target: "audit", event = "role_not_assigned", %person, address = %caller.address);
             let notice = Notice::failed(
                 "You do not have that role",
                 "It is not assigned to you, or no longer. Your access page shows what is.",
@@ -167,7 +168,7 @@ async fn lend(app: &App, caller: &Caller, request: &RoleRequest) -> Result<RoleC
             Ok(credentials)
         }
         Err(error @ BrokerError::Denied(_)) => {
-            warn!(target: "audit", event = "role_denied", broker, %person, %account, %role, %error);
+            warn!(target: "audit", event = "role_denied", broker, %person, %account, %role, address = %caller.address, %error);
             let notice = Notice::failed(
                 "The account refused this role",
                 "It is assigned to you here, but the account itself did not let you in. Ask the people who run this \

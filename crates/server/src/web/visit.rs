@@ -18,6 +18,8 @@ use doorward_core::time::Lifetime;
 use super::form::Form;
 use super::page::Chrome;
 use super::{Notice, Stop, set_cookie};
+use tracing::warn;
+
 use crate::app::App;
 use crate::op::Caller;
 
@@ -79,12 +81,19 @@ impl Visit {
 
     /// Checks that a posted form is one that this browser was shown by this server.
     pub(crate) fn check(&self, app: &App, headers: &HeaderMap, form: &Form) -> Result<(), Stop> {
-        let foreign_origin =
-            headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes() != app.site.base().as_bytes());
+        let origin = headers.get(ORIGIN).filter(|origin| origin.as_bytes() != app.site.base().as_bytes());
+        if let Some(origin) = origin {
+            // Either a page elsewhere posted this, or the operator told us another address than browsers use.
+            warn!(
+                ?origin,
+                public_url = app.site.base(),
+                "refused a form that was posted from another origin"
+            );
+        }
         let foreign_site =
             headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
         let ours = !self.cookie.is_empty() && app.tokens.form_value_holds(form.get("csrf"), &self.cookie);
-        if foreign_origin || foreign_site || !ours {
+        if origin.is_some() || foreign_site || !ours {
             return Err(Stop::Page(StatusCode::FORBIDDEN, Notice::out_of_date()));
         }
         Ok(())

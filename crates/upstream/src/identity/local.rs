@@ -17,6 +17,8 @@ const PASSES: u32 = 2;
 pub const SALT_BYTES: usize = 16;
 /// The longest password, in bytes. More is not hashed.
 pub const LONGEST_PASSWORD: usize = 1024;
+/// How many may wait for their turn: with two at once and 20 ms each, the last one waits well below a second.
+pub const MOST_WAITING: usize = 50;
 /// A hash from the directory may ask for more memory than ours, but not for any amount.
 const MOST_MEMORY_KIB: u32 = 256 * 1024;
 const MOST_PASSES: u32 = 16;
@@ -62,23 +64,35 @@ pub struct BadPassword;
 #[derive(Debug)]
 pub struct Passwords {
     turns: Arc<Semaphore>,
+    /// How many may wait for a turn, or have one.
+    places: Arc<Semaphore>,
     /// Compared with when there is no hash, so that an unknown person takes as long as a wrong password.
     decoy: Arc<str>,
 }
 
-/// The checks could not be made: the process is out of threads, or shutting down.
+/// Why a password was not checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("passwords cannot be checked now")]
-pub struct CannotCheck;
+pub enum CannotCheck {
+    /// Too many are waiting already.
+    #[error("too many passwords are being checked")]
+    Busy,
+    /// The process is out of threads, or shutting down.
+    #[error("passwords cannot be checked now")]
+    Failed,
+}
 
 impl Passwords {
-    /// Checks at most `at_once` passwords at a time.
+    /// Checks at most `at_once` passwords at a time, while [`MOST_WAITING`] more may wait.
     #[must_use]
     pub fn new(at_once: usize) -> Self {
         // 32 zero bytes: no password has that hash.
         let decoy =
             format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1$ZG9vcndhcmQtZGVjb3k${}", "A".repeat(43));
-        Self { turns: Arc::new(Semaphore::new(at_once)), decoy: decoy.into() }
+        Self {
+            turns: Arc::new(Semaphore::new(at_once)),
+            places: Arc::new(Semaphore::new(at_once + MOST_WAITING)),
+            decoy: decoy.into(),
+        }
     }
 
     /// Whether `password` is the one behind `hash`. Without a hash the answer is no, and takes as long.
@@ -92,14 +106,15 @@ impl Passwords {
         let known = hash.is_some();
         let hash: Arc<str> = hash.map_or_else(|| Arc::clone(&self.decoy), Arc::from);
         let password = password.clone();
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| CannotCheck)?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| CannotCheck::Busy)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| CannotCheck::Failed)?;
         let matches = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _held = (turn, place);
             check_hash(&hash).is_ok()
                 && hasher().verify_password(password.reveal().as_bytes(), &*hash).is_ok()
         })
         .await
-        .map_err(|_| CannotCheck)?;
+        .map_err(|_| CannotCheck::Failed)?;
         Ok(matches && known)
     }
 }
@@ -127,6 +142,22 @@ mod tests {
         assert!(!verify(Some(&hash), "").await);
         assert!(!verify(None, "correct horse").await);
         assert!(!verify(Some(&hash), &"x".repeat(LONGEST_PASSWORD + 1)).await);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_crowd_is_turned_away_before_it_waits_for_long() {
+        let passwords = Arc::new(Passwords::new(1));
+        let checks: Vec<_> = (0..200)
+            .map(|_| {
+                let passwords = Arc::clone(&passwords);
+                tokio::spawn(async move { passwords.verify(None, &Password::new("guess")).await })
+            })
+            .collect();
+        let mut busy = 0;
+        for check in checks {
+            busy += usize::from(check.await.unwrap() == Err(CannotCheck::Busy));
+        }
+        assert!((1..=200 - MOST_WAITING).contains(&busy), "{busy}");
     }
 
     #[test]
