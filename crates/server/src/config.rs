@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use doorward_core::directory::{Directory, DirectoryFile};
 use doorward_core::scope::Scopes;
 use doorward_core::time::{Lifetime, Lifetimes};
+use doorward_store::Location;
+use doorward_store::postgres::PostgresOptions;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -35,9 +37,12 @@ pub struct Config {
     /// `sso_region`.
     #[serde(default = "default_region")]
     pub region: String,
-    /// Where its state lies.
-    pub data_dir: PathBuf,
-    /// The master key; `master.key` in `data_dir` when absent, made at the first start.
+    /// Where its state lies, on one machine; or else there is `postgres`.
+    pub data_dir: Option<PathBuf>,
+    /// The database that several nodes share.
+    pub postgres: Option<Postgres>,
+    /// The master key; `master.key` in `data_dir` when absent, made at the first start. With `postgres` it must be
+    /// named, and be the same on every node.
     pub master_key_file: Option<PathBuf>,
     /// People, groups, accounts, permission sets and assignments.
     pub directory: PathBuf,
@@ -67,6 +72,16 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+}
+
+/// `[postgres]`: one of the two.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    /// `postgres://user@host/database`.
+    pub url: Option<String>,
+    /// A file with the URL in it, for one with a password.
+    pub url_file: Option<PathBuf>,
 }
 
 /// `[proxy]`.
@@ -114,7 +129,8 @@ impl Config {
         let mut config: Self = read(file)?;
         let folder = file.parent().unwrap_or_else(|| Path::new(""));
         let place = |path: &mut PathBuf| *path = folder.join(&*path);
-        place(&mut config.data_dir);
+        config.data_dir.as_mut().map(place);
+        config.postgres.as_mut().and_then(|postgres| postgres.url_file.as_mut()).map(place);
         place(&mut config.directory);
         config.master_key_file.as_mut().map(place);
         if let Some(tls) = &mut config.tls {
@@ -155,8 +171,48 @@ impl Config {
                         insecure_built_in_credentials = true to use it all the same"
                 .into());
         }
+        self.location().map(drop)?;
         self.scopes().map(drop)?;
         self.lifetimes().map(drop)
+    }
+
+    /// Where the state lies.
+    ///
+    /// # Errors
+    /// When neither or both of the two places are named, or the database's URL cannot be used.
+    pub fn location(&self) -> Result<Location, String> {
+        let postgres = match (&self.data_dir, &self.postgres) {
+            (Some(directory), None) => return Ok(Location::Embedded(directory.clone())),
+            (None, Some(postgres)) => postgres,
+            (None, None) => {
+                return Err("say where state lies: data_dir for one node, or [postgres] for several".into());
+            }
+            (Some(_), Some(_)) => {
+                return Err("data_dir and [postgres] exclude each other: state lies in one place".into());
+            }
+        };
+        if self.master_key_file.is_none() {
+            return Err("with [postgres], master_key_file must name the key that all nodes share".into());
+        }
+        let url = match (&postgres.url, &postgres.url_file) {
+            (Some(url), None) => url.clone(),
+            (None, Some(file)) => read_text(file).map_err(|error| error.to_string())?.trim().to_owned(),
+            _ => return Err("[postgres] needs url or url_file, and not both".into()),
+        };
+        let options = PostgresOptions::from_url(&url).map_err(|bad| format!("postgres.url: {bad}"))?;
+        Ok(Location::Postgres(Box::new(options)))
+    }
+
+    /// The file of the master key.
+    ///
+    /// # Errors
+    /// When no place for it is named.
+    pub fn key_file(&self) -> Result<PathBuf, String> {
+        let beside_the_data = || Some(self.data_dir.as_ref()?.join("master.key"));
+        self.master_key_file
+            .clone()
+            .or_else(beside_the_data)
+            .ok_or_else(|| "master_key_file is missing".to_owned())
     }
 
     /// Scopes that may be registered.
@@ -334,7 +390,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("doorward.toml");
         std::fs::write(&file, GOOD).unwrap();
-        assert_eq!(Config::read(&file).unwrap().data_dir, folder.path().join("data"));
+        assert_eq!(Config::read(&file).unwrap().data_dir, Some(folder.path().join("data")));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! [`open`](open::open) is the one list of backends. A new backend is a new line there and one more run of
 //! [`contract::suite`].
 
+mod columns;
 #[expect(
     clippy::missing_panics_doc,
     clippy::unwrap_used,
@@ -16,7 +17,9 @@ mod devices;
 pub mod embedded;
 pub mod memory;
 pub mod open;
+pub mod postgres;
 
 pub use embedded::EmbeddedStore;
 pub use memory::MemoryStore;
 pub use open::{Closer, Location, OpenError, Opened, open};
+pub use postgres::{PostgresOptions, PostgresStore};

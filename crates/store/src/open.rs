@@ -7,6 +7,7 @@ use doorward_core::store::{Outage, Store};
 
 use crate::embedded::EmbeddedStore;
 use crate::memory::MemoryStore;
+use crate::postgres::{PostgresError, PostgresOptions, PostgresStore};
 
 /// Where the state is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum Location {
     Memory,
     /// In a database in this directory, which belongs to one process at a time.
     Embedded(PathBuf),
+    /// In a database that any number of nodes share.
+    Postgres(Box<PostgresOptions>),
 }
 
 /// An open store, and the way to close it.
@@ -25,7 +28,21 @@ pub struct Opened {
     pub closer: Closer,
 }
 
-/// Opens the store at `location`.
+impl Opened {
+    /// Makes sure that the store can be used. One in another process is connected to, and its schema made or brought
+    /// forward; without this call the first use does it, and what is wrong is an outage then.
+    ///
+    /// # Errors
+    /// [`OpenError`], which tells an operator what is wrong, where, and what to do.
+    pub async fn ready(&self) -> Result<(), OpenError> {
+        match &self.closer.0 {
+            Backend::Memory | Backend::Embedded(_) => Ok(()),
+            Backend::Postgres(store) => Ok(store.ready().await?),
+        }
+    }
+}
+
+/// Opens the store at `location`. One in another process is not connected to yet; see [`Opened::ready`].
 ///
 /// # Errors
 /// [`OpenError`], which tells an operator what is wrong, where, and what to do.
@@ -38,6 +55,10 @@ pub fn open(location: &Location) -> Result<Opened, OpenError> {
             let store = Arc::new(EmbeddedStore::open(dir)?);
             Ok(Opened { store: store.clone(), closer: Closer(Backend::Embedded(store)) })
         }
+        Location::Postgres(options) => {
+            let store = Arc::new(PostgresStore::new(options)?);
+            Ok(Opened { store: store.clone(), closer: Closer(Backend::Postgres(store)) })
+        }
     }
 }
 
@@ -47,6 +68,7 @@ pub struct Closer(Backend);
 enum Backend {
     Memory,
     Embedded(Arc<EmbeddedStore>),
+    Postgres(Arc<PostgresStore>),
 }
 
 impl Closer {
@@ -59,6 +81,10 @@ impl Closer {
         match self.0 {
             Backend::Memory => Ok(()),
             Backend::Embedded(store) => store.close().await,
+            Backend::Postgres(store) => {
+                store.close().await;
+                Ok(())
+            }
         }
     }
 }
@@ -123,4 +149,7 @@ pub enum OpenError {
         /// The table, the row and what is wrong with it.
         problem: String,
     },
+    /// The database of several nodes cannot be used.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
 }

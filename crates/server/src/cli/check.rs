@@ -1,13 +1,14 @@
-//! `doorward check`: what is wrong with a production server, and how to mend it. Makes nothing that is not there.
+//! `doorward check`: what is wrong with a production server, and how to mend it. Makes nothing
+//! that is not there, but for the schema of an empty shared database.
 
 use std::fmt::{self, Display};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use doorward_core::time::Timestamp;
-use doorward_store::{Location, OpenError, Opened};
+use doorward_store::{OpenError, Opened};
 
 use super::{run, serve};
 use crate::ambient::Clock;
@@ -48,7 +49,9 @@ pub(super) fn run(options: &Options) -> ExitCode {
         }),
     );
     report.line("master key", master_key(&config));
-    report.line("data_dir", data_dir(&config));
+    if let Some(directory) = &config.data_dir {
+        report.line("data_dir", data_dir(directory));
+    }
     let running = report.line("store", store(&config)) == Some(Store::InUse);
     if let Some(tls) = &config.tls {
         let loaded =
@@ -101,7 +104,7 @@ fn start_url(config: &Config) -> anyhow::Result<String> {
 }
 
 fn master_key(config: &Config) -> anyhow::Result<String> {
-    let file = serve::key_file(config);
+    let file = config.key_file().map_err(|why| anyhow!(why))?;
     if config.master_key_file.is_none() && !file.exists() {
         keyfile::missing_from_used_directory(&file)?;
         return Ok(format!("{} will be made at the first start", file.display()));
@@ -110,8 +113,7 @@ fn master_key(config: &Config) -> anyhow::Result<String> {
     Ok(file.display().to_string())
 }
 
-fn data_dir(config: &Config) -> anyhow::Result<String> {
-    let directory = &config.data_dir;
+fn data_dir(directory: &Path) -> anyhow::Result<String> {
     if !directory.exists() {
         return Ok(format!("{} will be made at the first start", directory.display()));
     }
@@ -139,20 +141,24 @@ impl Display for Store {
     }
 }
 
-/// Opens the database and closes it again, if there is one and nobody else has it.
+/// Opens the database and closes it again: the file, if there is one and nobody else has it; the shared one in any case,
+/// which makes its schema if it is new.
 fn store(config: &Config) -> anyhow::Result<Store> {
-    if !config.data_dir.join("doorward.db").exists() {
+    if config.data_dir.as_ref().is_some_and(|directory| !directory.join("doorward.db").exists()) {
         return Ok(Store::New);
     }
-    match doorward_store::open(&Location::Embedded(config.data_dir.clone())) {
-        Ok(Opened { store, closer }) => {
-            drop(store);
-            run::block_on(async { Ok(closer.close().await?) })?;
-            Ok(Store::Good)
-        }
-        Err(OpenError::InUse { .. }) => Ok(Store::InUse),
-        Err(error) => Err(error.into()),
-    }
+    let opened = match doorward_store::open(&config.location().map_err(|why| anyhow!(why))?) {
+        Ok(opened) => opened,
+        Err(OpenError::InUse { .. }) => return Ok(Store::InUse),
+        Err(error) => return Err(error.into()),
+    };
+    run::block_on(async {
+        opened.ready().await?;
+        let Opened { store, closer } = opened;
+        drop(store);
+        closer.close().await?;
+        Ok(Store::Good)
+    })
 }
 
 fn listen(config: &Config) -> anyhow::Result<String> {

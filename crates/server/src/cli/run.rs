@@ -39,23 +39,27 @@ pub(super) fn block_on<T>(server: impl Future<Output = anyhow::Result<T>>) -> an
         .block_on(server)
 }
 
-/// Makes `file` the directory, unless it is already.
+/// Makes `file` the directory, unless it is already. Several nodes may start with the same file at once.
 pub(super) async fn apply_directory(store: &dyn Store, file: DirectoryFile) -> anyhow::Result<()> {
-    let current = store.directory().await?;
-    if *current.file() == file {
-        return Ok(());
-    }
-    let change = Change::ReplaceDirectory { from: current.version(), file: Box::new(file) };
-    match store.commit(vec![change]).await {
-        Ok(()) => {
-            info!(version = current.version() + 1, "the directory was replaced");
-            Ok(())
+    const MOST_ATTEMPTS: usize = 5;
+    for _ in 0..MOST_ATTEMPTS {
+        let current = store.directory().await?;
+        if *current.file() == file {
+            return Ok(());
         }
-        Err(CommitError::Conflict) => {
-            anyhow::bail!("the directory was changed by somebody else just now: try again")
+        let from = current.version();
+        match store.commit(vec![Change::ReplaceDirectory { from, file: Box::new(file.clone()) }]).await {
+            Ok(()) => {
+                info!(version = from + 1, "the directory was replaced");
+                return Ok(());
+            }
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Outage(outage)) => return Err(outage.into()),
         }
-        Err(CommitError::Outage(outage)) => Err(outage.into()),
     }
+    anyhow::bail!(
+        "the directory is being changed by others all the time: do all nodes have the same directory file?"
+    )
 }
 
 /// Serves until SIGTERM or ctrl-c, then finishes what is under way and closes the store. A second signal does not wait.

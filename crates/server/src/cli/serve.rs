@@ -8,7 +8,7 @@ use doorward_core::client::RegistrationPolicy;
 use doorward_core::credentials::SharedEntropy;
 use doorward_core::directory::DirectoryFile;
 use doorward_keys::KeyRing;
-use doorward_store::{Location, Opened};
+use doorward_store::Opened;
 use doorward_upstream::credentials::built_in::BuiltIn;
 use tracing::{info, warn};
 
@@ -42,12 +42,16 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
 async fn start(config: Config) -> anyhow::Result<()> {
     let directory = directory(&config.directory)?;
     let entropy: SharedEntropy = Arc::new(OsEntropy::default());
-    run::make_data_dir(&config.data_dir)?;
+    if let Some(directory) = &config.data_dir {
+        run::make_data_dir(directory)?;
+    }
     let keys = keys(&config, &entropy)?;
     let certificate =
         config.tls.as_ref().map(|tls| Certificate::load(&tls.certificate, &tls.key)).transpose()?;
     let tcp = Listener::bind(config.listen).await?;
-    let Opened { store, closer } = doorward_store::open(&Location::Embedded(config.data_dir.clone()))?;
+    let opened = doorward_store::open(&config.location().map_err(|why| anyhow!(why))?)?;
+    opened.ready().await?;
+    let Opened { store, closer } = opened;
     run::apply_directory(&*store, directory).await?;
 
     let broker = Arc::new(BuiltIn::new(&keys, Arc::clone(&entropy)));
@@ -83,13 +87,8 @@ pub(super) fn directory(file: &Path) -> anyhow::Result<DirectoryFile> {
     Ok(directory)
 }
 
-/// Where the master key lies.
-pub(super) fn key_file(config: &Config) -> PathBuf {
-    config.master_key_file.clone().unwrap_or_else(|| config.data_dir.join("master.key"))
-}
-
 fn keys(config: &Config, entropy: &SharedEntropy) -> anyhow::Result<KeyRing> {
-    let file = key_file(config);
+    let file = config.key_file().map_err(|why| anyhow!(why))?;
     // A file that the operator names is one that the operator keeps: a missing one is a mistake.
     if config.master_key_file.is_some() {
         keyfile::load(&file)

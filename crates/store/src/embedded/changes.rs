@@ -3,14 +3,15 @@
 use doorward_core::device::DeviceRequest;
 use doorward_core::directory::{Directory, DirectoryFile};
 use doorward_core::ids::{DeviceRequestId, SessionId};
-use doorward_core::session::{Holder, Session, SessionState};
+use doorward_core::session::{Holder, Session};
 use doorward_core::store::{CommitError, Outage};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::published::Effect;
-use super::rows::{device_state, end_reason_column, sql_limit};
+use super::rows::sql_limit;
+use crate::columns::{device_state_columns, end_reason_column, session_state_columns};
 
 /// Why changes were not made.
 pub(super) enum Stop {
@@ -80,7 +81,8 @@ fn apply(connection: &Connection, change: Change) -> Result<Effect, Stop> {
         Change::MoveDeviceRequest { id, from, to } => {
             let sql = "UPDATE device_request SET state = ?2, approved_by = ?3, authenticated_at = ?4 \
                        WHERE id = ?1 AND state = ?5 AND approved_by IS ?6 AND authenticated_at IS ?7";
-            let ((state, by, at), (from, from_by, from_at)) = (device_state(&to), device_state(&from));
+            let ((state, by, at), (from, from_by, from_at)) =
+                (device_state_columns(&to), device_state_columns(&from));
             guarded(connection, sql, params![id.as_bytes(), state, by, at, from, from_by, from_at])?;
             Ok(Effect::DeviceMoved { id, to })
         }
@@ -102,7 +104,7 @@ fn apply(connection: &Connection, change: Change) -> Result<Effect, Stop> {
 }
 
 fn open_device_request(connection: &Connection, request: DeviceRequest) -> Result<Effect, Stop> {
-    let (state, by, at) = device_state(&request.state);
+    let (state, by, at) = device_state_columns(&request.state);
     let sql = "INSERT INTO device_request (id, user_code, client, client_name, scopes, address, user_agent, \
                created_at, expires_at, state, approved_by, authenticated_at) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING";
@@ -125,10 +127,7 @@ fn open_device_request(connection: &Connection, request: DeviceRequest) -> Resul
 }
 
 fn start_session(connection: &Connection, session: Session) -> Result<Effect, Stop> {
-    let (ended_at, end_reason) = match session.state {
-        SessionState::Live => (None, None),
-        SessionState::Ended { at, why } => (Some(at.millis()), Some(end_reason_column(why))),
-    };
+    let (ended_at, end_reason) = session_state_columns(session.state);
     let sql = "INSERT INTO head (id, seq, generation, rotated_at, ended_at, end_reason) \
                SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3, ?4, ?5 FROM session WHERE true \
                ON CONFLICT DO NOTHING RETURNING seq";

@@ -1,20 +1,18 @@
-//! From rows to values. A row that this server would not have written is told to the operator by table and id; it
-//! is never skipped, and never a panic.
+//! From rows to values.
 
-use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::Path;
 
-use doorward_core::device::{DeviceRequest, DeviceState, Requester};
+use doorward_core::device::{DeviceRequest, Requester};
 use doorward_core::ids::{ClientId, DeviceRequestId, PersonId, SessionId};
-use doorward_core::scope::Scopes;
 use doorward_core::secret::UserCodeHash;
-use doorward_core::session::{EndReason, Holder, Session, SessionState};
+use doorward_core::session::Session;
 use doorward_core::store::Outage;
 use doorward_core::time::Timestamp;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row, params};
 
+use crate::columns::{self, BadColumn, BadRow};
 use crate::devices::DeviceTable;
 
 /// Why a read failed.
@@ -31,15 +29,6 @@ impl ReadError {
     pub(super) fn outage(&self, database: &Path) -> Outage {
         Outage(format!("cannot read the database {}: {self}", database.display()))
     }
-}
-
-/// A row that does not hold what it must.
-#[derive(Debug, thiserror::Error)]
-#[error("table {table}, row {row}: {why}")]
-pub(super) struct BadRow {
-    pub(super) table: &'static str,
-    pub(super) row: String,
-    pub(super) why: String,
 }
 
 /// The columns of a session, from `session` as `s` and `head` as `h`.
@@ -103,97 +92,42 @@ pub(super) fn sql_limit(limit: usize) -> i64 {
 
 fn read_session(row: &Row<'_>) -> Result<Session, BadRow> {
     let columns = Columns { row, table: "session" };
-    let holder = match (columns.get("client")?, columns.get("client_name")?) {
-        (None, None) => Holder::Browser,
-        (Some(id), Some(name)) => Holder::Client { id: ClientId::from_bytes(id), name },
-        (None, Some(_)) | (Some(_), None) => {
-            return Err(columns.bad("client", "it and client_name go together"));
-        }
-    };
-    let state = match (columns.get("ended_at")?, columns.get::<Option<String>>("end_reason")?) {
-        (None, None) => SessionState::Live,
-        (Some(at), Some(why)) => SessionState::Ended {
-            at: Timestamp::from_millis(at),
-            why: end_reason(&why).ok_or_else(|| columns.bad("end_reason", format!("there is no {why:?}")))?,
-        },
-        (None, Some(_)) | (Some(_), None) => {
-            return Err(columns.bad("ended_at", "it and end_reason go together"));
-        }
-    };
+    let holder = columns::holder(columns.get("client")?, columns.get("client_name")?);
+    let end_reason = columns.get::<Option<String>>("end_reason")?;
+    let state = columns::session_state(columns.get("ended_at")?, end_reason.as_deref());
     Ok(Session {
         id: SessionId::from_bytes(columns.get("id")?),
-        person: columns.person("person")?,
-        holder,
-        scopes: columns.scopes()?,
+        person: columns.person()?,
+        holder: columns.read(holder)?,
+        scopes: columns.read(columns::scopes(&columns.get::<String>("scopes")?))?,
         created_at: columns.time("created_at")?,
         authenticated_at: columns.time("authenticated_at")?,
         expires_at: columns.time("expires_at")?,
         generation: columns.get("generation")?,
         rotated_at: columns.time("rotated_at")?,
-        state,
+        state: columns.read(state)?,
     })
 }
 
 fn read_device_request(row: &Row<'_>) -> Result<DeviceRequest, BadRow> {
     let columns = Columns { row, table: "device_request" };
-    let state = columns.get::<String>("state")?;
-    let state = match state.as_str() {
-        "pending" => DeviceState::Pending,
-        "approved" => DeviceState::Approved {
-            by: columns.person("approved_by")?,
-            authenticated_at: columns.time("authenticated_at")?,
-        },
-        "denied" => DeviceState::Denied,
-        "spent" => DeviceState::Spent,
-        _ => return Err(columns.bad("state", format!("there is no {state:?}"))),
-    };
-    let address = columns.get::<String>("address")?;
+    let (by, at) = (columns.get("approved_by")?, columns.get("authenticated_at")?);
+    let state = columns::device_state(&columns.get::<String>("state")?, by, at);
+    let address = columns.get::<String>("address")?.parse::<IpAddr>();
     Ok(DeviceRequest {
         id: DeviceRequestId::from_bytes(columns.get("id")?),
         user_code: UserCodeHash::from_bytes(columns.get("user_code")?),
         client: ClientId::from_bytes(columns.get("client")?),
         client_name: columns.get("client_name")?,
-        scopes: columns.scopes()?,
+        scopes: columns.read(columns::scopes(&columns.get::<String>("scopes")?))?,
         requester: Requester {
-            address: address.parse::<IpAddr>().map_err(|error| columns.bad("address", error))?,
+            address: columns.read(address.map_err(|error| BadColumn::new("address", error)))?,
             user_agent: columns.get("user_agent")?,
         },
         created_at: columns.time("created_at")?,
         expires_at: columns.time("expires_at")?,
-        state,
+        state: columns.read(state)?,
     })
-}
-
-/// The state of a device request as the columns `state`, `approved_by` and `authenticated_at`.
-pub(super) fn device_state(state: &DeviceState) -> (&'static str, Option<&str>, Option<i64>) {
-    match state {
-        DeviceState::Pending => ("pending", None, None),
-        DeviceState::Approved { by, authenticated_at } => {
-            ("approved", Some(by.as_str()), Some(authenticated_at.millis()))
-        }
-        DeviceState::Denied => ("denied", None, None),
-        DeviceState::Spent => ("spent", None, None),
-    }
-}
-
-/// The column `end_reason`; [`end_reason`] reads it back.
-pub(super) const fn end_reason_column(why: EndReason) -> &'static str {
-    match why {
-        EndReason::Logout => "logout",
-        EndReason::EndedByPerson => "ended_by_person",
-        EndReason::RefreshTokenReplayed => "refresh_token_replayed",
-        EndReason::CodeReplayed => "code_replayed",
-    }
-}
-
-fn end_reason(column: &str) -> Option<EndReason> {
-    match column {
-        "logout" => Some(EndReason::Logout),
-        "ended_by_person" => Some(EndReason::EndedByPerson),
-        "refresh_token_replayed" => Some(EndReason::RefreshTokenReplayed),
-        "code_replayed" => Some(EndReason::CodeReplayed),
-        _ => None,
-    }
 }
 
 /// Reads the columns of one row, and knows how to complain about it. The row has its id in `id`.
@@ -204,29 +138,26 @@ struct Columns<'r, 's> {
 
 impl Columns<'_, '_> {
     fn get<T: FromSql>(&self, column: &'static str) -> Result<T, BadRow> {
-        self.row.get(column).map_err(|error| self.bad(column, error))
+        self.read(self.row.get(column).map_err(|error| BadColumn::new(column, error)))
     }
 
     fn time(&self, column: &'static str) -> Result<Timestamp, BadRow> {
         self.get(column).map(Timestamp::from_millis)
     }
 
-    fn person(&self, column: &'static str) -> Result<PersonId, BadRow> {
-        PersonId::parse(self.get::<String>(column)?).map_err(|error| self.bad(column, error))
+    fn person(&self) -> Result<PersonId, BadRow> {
+        self.read(columns::person("person", self.get("person")?))
     }
 
-    fn scopes(&self) -> Result<Scopes, BadRow> {
-        let text = self.get::<String>("scopes")?;
-        Scopes::parse([text.as_str()])
-            .map_err(|_| self.bad("scopes", format!("{text:?} is no list of scopes")))
-    }
-
-    fn bad(&self, column: &str, why: impl Display) -> BadRow {
-        let row = match self.row.get::<_, [u8; 16]>("id") {
-            // As ids are written elsewhere, in the audit log for one.
-            Ok(id) => SessionId::from_bytes(id).to_string(),
-            Err(_) => "with an id that is not 16 bytes".to_owned(),
-        };
-        BadRow { table: self.table, row, why: format!("column {column}: {why}") }
+    /// What was read from a column, or the complaint about this row.
+    fn read<T>(&self, value: Result<T, BadColumn>) -> Result<T, BadRow> {
+        value.map_err(|bad| {
+            let row = match self.row.get::<_, [u8; 16]>("id") {
+                // As ids are written elsewhere, in the audit log for one.
+                Ok(id) => SessionId::from_bytes(id).to_string(),
+                Err(_) => "with an id that is not 16 bytes".to_owned(),
+            };
+            BadRow { table: self.table, row, why: bad.to_string() }
+        })
     }
 }

@@ -8,7 +8,8 @@ use doorward_core::directory::{Directory, DirectoryFile};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::published::Published;
-use super::rows::{self, BadRow, ReadError};
+use super::rows::{self, ReadError};
+use crate::columns::BadRow;
 
 /// The version of the schema that this server reads and writes.
 pub(super) const VERSION: i64 = 1;

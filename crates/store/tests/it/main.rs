@@ -1,4 +1,4 @@
-//! Both backends against the contract, and the embedded one against its files.
+//! Every backend against the contract; the embedded one against its files, and the one on PostgreSQL against a server.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not know for tests")]
 
@@ -7,6 +7,7 @@ mod damage;
 mod durability;
 mod files;
 mod open;
+mod postgres;
 
 use std::path::PathBuf;
 use std::sync::Arc;

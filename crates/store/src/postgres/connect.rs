@@ -1,0 +1,120 @@
+//! How a connection is made and set up, and the pools they wait in.
+
+use std::future::Future;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::time::Duration;
+
+use deadpool_postgres::{ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, QueueMode, Runtime};
+use tokio::task::JoinHandle;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Client, Config, Error, NoTls, Socket};
+
+use super::error::PostgresError;
+use super::options::PostgresOptions;
+use super::tls;
+
+/// Nobody waits longer for a lock, so that a row which somebody holds does not use up the time of a statement. More
+/// than the second after which PostgreSQL looks for deadlocks.
+const LONGEST_LOCK: Duration = Duration::from_secs(2);
+
+/// A pool of at most `connections` connections, each made when it is first needed.
+pub(super) fn pool(options: &PostgresOptions, connections: usize) -> Result<Pool, PostgresError> {
+    let manager =
+        if options.uses_tls() { manager(options, tls::connector(options)?) } else { manager(options, NoTls) };
+    Pool::builder(manager)
+        .max_size(connections.max(1))
+        .wait_timeout(Some(options.connect_timeout))
+        .create_timeout(Some(options.connect_timeout))
+        .recycle_timeout(Some(options.connect_timeout))
+        // Few connections that are busy, and with their statements prepared, rather than many that are not.
+        .queue_mode(QueueMode::Lifo)
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|error| PostgresError::Unusable(error.to_string()))
+}
+
+/// A connection for a while. It goes back to its pool only when it is [kept](Lease::keep): one whose user failed, ran
+/// out of time or went away in the middle has a statement under way that the next would wait for.
+pub(super) struct Lease(Option<Object>);
+
+impl Lease {
+    pub(super) const fn new(object: Object) -> Self {
+        Self(Some(object))
+    }
+
+    /// Gives the connection back for others to use.
+    pub(super) fn keep(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Deref for Lease {
+    type Target = ClientWrapper;
+
+    fn deref(&self) -> &ClientWrapper {
+        // Only `keep` and `drop` take it, and nothing comes after either.
+        self.0.as_ref().expect("the connection is here until the lease ends")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.take().map(Object::take);
+    }
+}
+
+fn manager<T>(options: &PostgresOptions, tls: T) -> Manager
+where
+    T: MakeTlsConnect<Socket> + Clone + Sync + Send + 'static,
+    T::Stream: Sync + Send,
+    T::TlsConnect: Sync + Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let setup = setup(options.statement_timeout);
+    Manager::from_connect(options.config(), Connector { tls, setup }, ManagerConfig::default())
+}
+
+/// Sent on each new connection. As statements and not as startup options, which PgBouncer refuses.
+fn setup(statement_timeout: Duration) -> String {
+    let lock_timeout = LONGEST_LOCK.min(statement_timeout / 2);
+    format!(
+        "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
+         SET default_transaction_isolation = 'read committed'",
+        statement_timeout.as_millis(),
+        lock_timeout.as_millis(),
+        statement_timeout.as_millis(),
+    )
+}
+
+/// Connects, and sets the connection up before anybody gets it; the pool's time for making a connection covers both.
+struct Connector<T> {
+    tls: T,
+    setup: String,
+}
+
+impl<T> Connect for Connector<T>
+where
+    T: MakeTlsConnect<Socket> + Clone + Sync + Send + 'static,
+    T::Stream: Sync + Send,
+    T::TlsConnect: Sync + Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    fn connect(
+        &self,
+        config: &Config,
+    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
+        let config = config.clone();
+        Box::pin(async move {
+            let (client, connection) = config.connect(self.tls.clone()).await?;
+            let task = tokio::spawn(async move {
+                // Whoever uses the connection hears of it too, and tells the operator.
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection to the database ended");
+                }
+            });
+            client.batch_execute(&self.setup).await?;
+            Ok((client, task))
+        })
+    }
+}
