@@ -23,6 +23,8 @@ need_package() { # a command, and the Debian package that brings it
 }
 
 need_package cc build-essential
+# The store's tests start a server of their own; the package's programs are not on the path.
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need_package initdb postgresql
 need_package python3 python3
 command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
 

@@ -77,9 +77,15 @@ class Site:
         return Api(base, base, "https://corp.doorward.awsapps.com/start")
 
     def start(self) -> None:
+        self.spawn()
+        self.wait()
+
+    def spawn(self) -> None:
         command = [str(doorward_binary()), "serve", "-c", "doorward.toml"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, stderr=log)
+
+    def wait(self) -> None:
         deadline = time.monotonic() + 20
         while True:
             with socket.socket() as probe:

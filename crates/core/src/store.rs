@@ -46,7 +46,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`Outage`] when the store cannot tell.
     async fn session(&self, id: SessionId) -> Result<Option<Session>, Outage>;
 
-    /// The live sessions of `person` at `now`, newest first, at most `limit`.
+    /// The live sessions that clients hold of `person` at `now`, newest first, at most `limit`; none of the person's own
+    /// browsers.
     ///
     /// # Errors
     /// [`Outage`] when the store cannot tell.

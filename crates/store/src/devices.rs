@@ -1,5 +1,5 @@
 //! Device requests in memory. A client polls every few seconds until somebody approves, which makes this the most
-//! read table of all: both backends answer from here.
+//! read table of all: the backends of one process answer from here.
 //!
 //! The table checks no state. It knows which ids and user codes are taken; guards belong to the backends.
 

@@ -9,7 +9,7 @@ use doorward_core::device::{DeviceRequest, DeviceState};
 use doorward_core::directory::Directory;
 use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
-use doorward_core::session::{Session, SessionState};
+use doorward_core::session::{Holder, Session, SessionState};
 use doorward_core::store::{CommitError, KeptRequests, Outage, Store};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
@@ -53,7 +53,10 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Vec<Session>, Outage> {
         let state = self.state();
-        let theirs = state.sessions.values().filter(|session| session.person == *person);
+        let theirs = state
+            .sessions
+            .values()
+            .filter(|session| session.person == *person && session.holder != Holder::Browser);
         let mut live: Vec<Session> = theirs.filter(|session| session.is_live(now)).cloned().collect();
         live.sort_by_key(|session| std::cmp::Reverse((session.created_at, session.id)));
         live.truncate(limit);

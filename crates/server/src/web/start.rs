@@ -21,7 +21,7 @@ use crate::setup;
 
 /// More accounts than this are found by the filter.
 const MOST_ACCOUNTS: usize = 200;
-const MOST_SESSIONS: usize = 100;
+const MOST_SESSIONS: usize = 500;
 /// The longest filter, in characters.
 const LONGEST_FILTER: usize = 100;
 

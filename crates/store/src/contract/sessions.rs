@@ -130,7 +130,8 @@ async fn the_list_has_the_persons_live_sessions_newest_first(store: &Arc<dyn Sto
     let of_bob = Session { person: person("bob"), ..begun(4, 40) };
     let short = Session { expires_at: later(100), ..begun(5, 50) };
     let ended = begun(6, 60);
-    for session in [&old, &new, &middle, &of_bob, &short, &ended] {
+    let browser = Session { holder: Holder::Browser, ..begun(7, 70) };
+    for session in [&old, &new, &middle, &of_bob, &short, &ended, &browser] {
         commit(store, [Change::StartSession(session.clone())]).await;
     }
     commit(store, [end(6)]).await;

@@ -52,7 +52,7 @@ pub(super) fn session(connection: &Connection, id: SessionId) -> Result<Option<S
     Ok(rows.next()?.map(read_session).transpose()?)
 }
 
-/// The live sessions of `person`, newest first.
+/// The live sessions that clients hold of `person`, newest first.
 pub(super) fn sessions_of(
     connection: &Connection,
     person: &PersonId,
@@ -62,7 +62,7 @@ pub(super) fn sessions_of(
     let sql = select_session!(
         "s.id",
         "session s LEFT JOIN head h ON h.id = s.id \
-         WHERE s.person = ?1 AND s.expires_at > ?2 AND h.ended_at IS NULL \
+         WHERE s.person = ?1 AND s.client IS NOT NULL AND s.expires_at > ?2 AND h.ended_at IS NULL \
          ORDER BY s.created_at DESC, s.id DESC LIMIT ?3"
     );
     let mut statement = connection.prepare_cached(sql)?;

@@ -45,7 +45,7 @@ pub(super) async fn session(database: &Database, id: SessionId) -> Result<Option
     read(database, rows.first(), read_session)
 }
 
-/// The live sessions of `person`, newest first.
+/// The live sessions that clients hold of `person`, newest first.
 pub(super) async fn sessions_of(
     database: &Database,
     person: &PersonId,
@@ -53,7 +53,8 @@ pub(super) async fn sessions_of(
     limit: usize,
 ) -> Result<Vec<Session>, Outage> {
     let sql = select_session!(
-        "WHERE person = $1 AND expires_at > $2 AND ended_at IS NULL ORDER BY created_at DESC, id DESC LIMIT $3"
+        "WHERE person = $1 AND client IS NOT NULL AND expires_at > $2 AND ended_at IS NULL \
+         ORDER BY created_at DESC, id DESC LIMIT $3"
     );
     let person = value(person.as_str().as_bytes().to_vec());
     let values = vec![person, value(now.millis()), value(sql_limit(limit))];

@@ -90,6 +90,21 @@ async fn the_schema_of_the_next_version_is_used_if_it_lets_us() {
     }
 }
 
+/// An index over what a refresh writes would make each of them write to every index.
+#[tokio::test]
+async fn no_index_has_what_a_change_of_state_writes() {
+    let server = Server::start().await;
+    let database = server.database().await;
+    server.node(&database).ready().await.unwrap();
+    let indexed = "SELECT count(*) FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey) \
+                   WHERE indrelid IN ('session'::regclass, 'device_request'::regclass) AND attname IN \
+                   ('generation', 'rotated_at', 'ended_at', 'end_reason', 'state', 'approved_by', 'authenticated_at')";
+    assert_eq!(server.number(&database, indexed).await, 0);
+    // Nor a partial index, whose condition counts as well.
+    let partial = "SELECT count(*) FROM pg_index WHERE indrelid = 'session'::regclass AND indpred IS NOT NULL";
+    assert_eq!(server.number(&database, partial).await, 0);
+}
+
 #[tokio::test]
 async fn a_database_with_tables_of_somebody_else_is_left_alone() {
     let server = Server::start().await;

@@ -1,0 +1,146 @@
+"""Two nodes on one PostgreSQL: any of them answers any request."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from support.api import assert_refused_refresh, ok, tokens
+from support.person import Person
+from test_serve import ADA, Site, doorward, free_port
+
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+class Postgres:
+    """A server in a scratch folder; its own programs refuse to run as root, so root hands over to its user."""
+
+    def __init__(self):
+        if not PROGRAMS:
+            pytest.fail("PostgreSQL is missing: run `apt-get install postgresql`", pytrace=False)
+        self.user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+        self.folder, self.port = Path(tempfile.mkdtemp(prefix="doorward-pg-")), free_port()
+        if self.user:
+            shutil.chown(self.folder, "postgres", "postgres")
+        self._run("initdb", "-D", str(self.folder / "data"), "-U", "doorward", "--auth=trust", "--no-sync")
+        self.start()
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "doorward", "doorward")
+
+    def _run(self, program: str, *words: str) -> None:
+        command = [str(PROGRAMS[-1] / program), *words]
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=60, **self.user)
+
+    def start(self) -> None:
+        command = [str(PROGRAMS[-1] / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, **self.user)
+        deadline = time.monotonic() + 30
+        while True:
+            ready = [str(PROGRAMS[-1] / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+            if subprocess.run(ready, check=False).returncode == 0:
+                return
+            assert self.process.poll() is None and time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        time.sleep(0.5)
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres():
+    postgres = Postgres()
+    yield postgres
+    postgres.remove()
+
+
+@pytest.fixture
+def nodes(postgres: Postgres, tmp_path: Path):
+    """Two nodes with one key and one directory, started at the same moment on an empty database."""
+    nodes = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        site = Site(folder)
+        if nodes:
+            shutil.copy(nodes[0].folder / "directory.toml", folder / "directory.toml")
+        (folder / "master.key").write_text("5e" * 32 + "\n")
+        (folder / "master.key").chmod(0o600)
+        (folder / "database").write_text(f"postgres://doorward@127.0.0.1:{postgres.port}/doorward\n")
+        config = folder / "doorward.toml"
+        text = config.read_text().replace('data_dir = "data"\n', 'master_key_file = "master.key"\n')
+        config.write_text(text + '\n[postgres]\nurl_file = "database"\n')
+        nodes.append(site)
+    checked = doorward("check", "-c", "doorward.toml", cwd=nodes[0].folder)
+    assert checked.returncode == 0 and "ok    store: can be opened" in checked.stdout, checked.stdout
+    for site in nodes:
+        site.spawn()
+    for site in nodes:
+        site.wait()
+    yield nodes
+    for site in nodes:
+        site.kill()
+        print(site.log.read_text()[-3000:])
+
+
+def test_login_refresh_and_logout_over_two_nodes(nodes):
+    one, two = (site.api for site in nodes)
+    client = one.register()
+    request = one.start_device(client)
+    # The page of the other node finds the code, and its approval is found by the first one's poll.
+    Person(ADA).approve_device(request["verificationUriComplete"].replace(str(nodes[0].port), str(nodes[1].port)))
+    login = tokens(client, one.poll(client, request["deviceCode"]))
+    for turn in range(6):
+        first, second = (one, two) if turn % 2 else (two, one)
+        before = login.refresh
+        body = ok(first.refresh(login))
+        login.access, login.refresh = body["accessToken"], body["refreshToken"]
+        # The same token, presented to the other node meanwhile, has the same successor.
+        assert ok(second.refresh(login, before))["refreshToken"] == login.refresh
+        assert one.accounts(login.access).status == two.accounts(login.access).status == 200
+    assert one.logout(login.access).status == 200
+    two.assert_dead(login)
+    one.assert_dead(login)
+
+
+def test_database_that_goes_away_is_an_internal_error_and_comes_back(nodes, postgres: Postgres):
+    one, two = (site.api for site in nodes)
+    login = one.sign_in(Person(ADA))
+    postgres.kill()
+    started = time.monotonic()
+    answer = two.refresh(login)
+    assert (answer.status, answer.error) == (500, "InternalServerException"), answer
+    assert two.call("GET", f"http://127.0.0.1:{nodes[1].port}/healthz").status == 503
+    assert time.monotonic() - started < 30
+    postgres.start()
+    deadline = time.monotonic() + 30
+    while (answer := two.refresh(login)).status == 500:
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.3)
+    login.refresh = ok(answer)["refreshToken"]
+    assert ok(one.refresh(login))["refreshToken"]
+
+
+def test_replay_on_another_node_ends_the_session_everywhere(nodes):
+    one, two = (site.api for site in nodes)
+    login = one.sign_in(Person(ADA))
+    oldest = login.refresh
+    for node in (one, two):
+        body = ok(node.refresh(login))
+        login.access, login.refresh = body["accessToken"], body["refreshToken"]
+    assert_refused_refresh(two.refresh(login, oldest))
+    one.assert_dead(login)
+    two.assert_dead(login)
