@@ -1,5 +1,5 @@
 //! `doorward check`: what is wrong with a production server, and how to mend it. Makes nothing
-//! that is not there, but for the schema of an empty shared database.
+//! that is not there.
 
 use std::fmt::{self, Display};
 use std::net::TcpListener;
@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, ensure};
 use doorward_core::time::Timestamp;
-use doorward_store::{OpenError, Opened};
+use doorward_store::postgres::Schema;
+use doorward_store::{Location, OpenError, Opened, PostgresStore};
 
 use super::{run, serve};
 use crate::ambient::Clock;
@@ -129,36 +130,52 @@ enum Store {
     New,
     Good,
     InUse,
+    Behind(i64),
+    Ahead(i64),
 }
 
 impl Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::New => "will be made at the first start",
-            Self::Good => "can be opened",
-            Self::InUse => "in use by a running doorward",
-        })
+        match self {
+            Self::New => f.write_str("will be made at the first start"),
+            Self::Good => f.write_str("can be opened"),
+            Self::InUse => f.write_str("in use by a running doorward"),
+            Self::Behind(version) => {
+                write!(f, "has schema version {version}; the next start brings it forward")
+            }
+            Self::Ahead(version) => {
+                write!(f, "has schema version {version}, of the next doorward, which lets this one in")
+            }
+        }
     }
 }
 
-/// Opens the database and closes it again: the file, if there is one and nobody else has it; the shared one in any case,
-/// which makes its schema if it is new.
+/// Opens the database and closes it again. A file is opened only if there is one and nobody else has it; a shared
+/// database is only looked at.
 fn store(config: &Config) -> anyhow::Result<Store> {
-    if config.data_dir.as_ref().is_some_and(|directory| !directory.join("doorward.db").exists()) {
-        return Ok(Store::New);
+    let location = config.location().map_err(|why| anyhow!(why))?;
+    match &location {
+        Location::Memory => Ok(Store::New),
+        Location::Postgres(options) => {
+            let schema = run::block_on(async { Ok(PostgresStore::new(options)?.schema().await?) })?;
+            Ok(match schema {
+                Schema::None => Store::New,
+                Schema::Behind(version) => Store::Behind(version),
+                Schema::Current => Store::Good,
+                Schema::Ahead(version) => Store::Ahead(version),
+            })
+        }
+        Location::Embedded(directory) if !directory.join("doorward.db").exists() => Ok(Store::New),
+        Location::Embedded(_) => match doorward_store::open(&location) {
+            Ok(Opened { store, closer }) => {
+                drop(store);
+                run::block_on(async { Ok(closer.close().await?) })?;
+                Ok(Store::Good)
+            }
+            Err(OpenError::InUse { .. }) => Ok(Store::InUse),
+            Err(error) => Err(error.into()),
+        },
     }
-    let opened = match doorward_store::open(&config.location().map_err(|why| anyhow!(why))?) {
-        Ok(opened) => opened,
-        Err(OpenError::InUse { .. }) => return Ok(Store::InUse),
-        Err(error) => return Err(error.into()),
-    };
-    run::block_on(async {
-        opened.ready().await?;
-        let Opened { store, closer } = opened;
-        drop(store);
-        closer.close().await?;
-        Ok(Store::Good)
-    })
 }
 
 fn listen(config: &Config) -> anyhow::Result<String> {

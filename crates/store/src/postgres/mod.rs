@@ -1,11 +1,11 @@
 //! The PostgreSQL backend: one database for any number of nodes, none of which keeps state of its own.
 //!
 //! - Any node answers any request at any moment. Sessions and device requests are read from the database each time,
-//!   one statement each; only the [directory](directory) is kept in memory, for a second at most. So a refresh costs
+//!   one statement each; only the directory is kept in memory, for a second at most. So a refresh costs
 //!   two round trips, its read and its guarded write, and what one node ended is ended on all.
 //! - Guards are in the SQL. A change alone is one statement; several are one transaction in READ COMMITTED, rolled
-//!   back when a guard fails. Rotations of many callers share statements, in [lanes].
-//! - What is tried again, and what a lost connection means to a write, is told in [database].
+//!   back when a guard fails. Rotations of many callers share statements, in `lanes.rs`.
+//! - What is tried again, and what a lost connection means to a write, is told in `database.rs`.
 //! - Every wait has an end: for a connection, for a lock, for a statement, for the whole of a call. A database that is
 //!   away is an outage for as long as it is, and no longer; nothing has to be restarted.
 //! - The SQL is what PostgreSQL, CockroachDB, YugabyteDB and Aurora have in common: no notifications, advisory locks,

@@ -101,7 +101,8 @@ async fn no_index_has_what_a_change_of_state_writes() {
                    ('generation', 'rotated_at', 'ended_at', 'end_reason', 'state', 'approved_by', 'authenticated_at')";
     assert_eq!(server.number(&database, indexed).await, 0);
     // Nor a partial index, whose condition counts as well.
-    let partial = "SELECT count(*) FROM pg_index WHERE indrelid = 'session'::regclass AND indpred IS NOT NULL";
+    let partial =
+        "SELECT count(*) FROM pg_index WHERE indrelid = 'session'::regclass AND indpred IS NOT NULL";
     assert_eq!(server.number(&database, partial).await, 0);
 }
 
