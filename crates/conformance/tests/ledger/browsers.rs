@@ -298,3 +298,12 @@ async fn ledger_38_the_device_page_says_who_asks_and_does_not_help_a_phisher() {
     let answer = off.try_start_device(&client, &off.start_url()).await;
     answer.assert_oidc_error(400, "UnauthorizedClientException", "unauthorized_client");
 }
+
+/// A page elsewhere can post this without the `Lax` cookie; the answer must not take the cookie away.
+#[tokio::test]
+async fn ledger_22_signing_out_without_a_session_takes_no_cookie_away() {
+    let kit = Kit::new().await;
+    let headers = [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
+    let answer = kit.browser().post_with("/sign-out", &[], &headers).await;
+    assert!(answer.headers.get(http::header::SET_COOKIE).is_none(), "{:?}", answer.headers);
+}

@@ -156,3 +156,18 @@ async fn ledger_41_the_total_is_bounded_too() {
     let answer = kit.try_start_device(&client, &kit.start_url()).await;
     answer.assert_oidc_error(400, "SlowDownException", "slow_down");
 }
+
+/// Each costs a hash, whoever it is for: a name that nobody can have is no way around the limit.
+#[tokio::test]
+async fn ledger_39_a_name_that_nobody_can_have_counts_as_much_as_any() {
+    let kit = Kit::with(|setup| setup.rate_limits = true).await;
+    let mut browser = kit.browser();
+    let form =
+        browser.sign_in_form("/start").await.with("user_name", "not a name!").with("password", "guess");
+    let mut refused = 0;
+    for _ in 0..53 {
+        let page = browser.submit(&form).await.ok();
+        refused += usize::from(page.text().contains("Too many attempts"));
+    }
+    assert_eq!(refused, 3);
+}
