@@ -1,6 +1,7 @@
-//! Measures durable rotations:
+//! Measures durable rotations, each after a read of its session, as a refresh makes them:
 //! `cargo run --release -p doorward-store --example rotations -- [dir or URL] [sessions] [tasks]`.
 //!
+//! Sessions are rotated in no order and each as often as the others, so that one in memory is no likelier than another.
 //! In a directory it makes a database of the embedded backend and removes it again. A URL (`postgres://…`) names a
 //! PostgreSQL database, which should be empty; what is written stays.
 
@@ -35,21 +36,31 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("opened an empty store in {:?}", begin.elapsed());
     let Opened { store, closer } = opened;
     let begin = Instant::now();
-    for first in (0..sessions).step_by(5000) {
-        let starts = (first..sessions.min(first + 5000)).map(|n| Change::StartSession(session(n)));
-        store.commit(starts.collect()).await?;
+    // In the order of their ids, or millions of them would take hours.
+    let mut numbers: Vec<u64> = (0..sessions).collect();
+    numbers.sort_unstable_by_key(|&n| session_id(n));
+    for some in numbers.chunks(5000) {
+        store.commit(some.iter().map(|&n| Change::StartSession(session(n))).collect()).await?;
     }
+    drop(numbers);
     println!("{sessions} sessions in {:?}", begin.elapsed());
 
-    let begin = Instant::now();
+    let (begin, cpu) = (Instant::now(), cpu_time()?);
     let mut running = JoinSet::new();
     for task in 0..tasks {
         let store = Arc::clone(&store);
         running.spawn(async move {
             let mut latencies = Vec::new();
-            'run: for generation in 0.. {
+            'run: loop {
                 for n in (task..sessions).step_by(usize::try_from(tasks).unwrap_or(1)) {
                     let one = Instant::now();
+                    let generation = match store.session(session_id(n)).await {
+                        Ok(Some(session)) => session.generation,
+                        other => {
+                            eprintln!("{other:?}");
+                            continue;
+                        }
+                    };
                     let rotate =
                         Change::Rotate { id: session_id(n), from: generation, to: generation + 1, at: NOW };
                     if let Err(error) = store.commit(vec![rotate]).await {
@@ -65,7 +76,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         });
     }
     let mut latencies = running.join_all().await.concat();
-    let elapsed = begin.elapsed();
+    let (elapsed, cpu) = (begin.elapsed(), cpu_time()?.saturating_sub(cpu));
     latencies.sort_unstable();
     let count = latencies.len();
     println!(
@@ -75,10 +86,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
         latencies[count * 99 / 100],
         latencies[count - 1],
     );
+    println!(
+        "{:.1} us of this process's CPU time for each; {} bytes resident",
+        cpu.as_secs_f64() * 1e6 / f64::from(u32::try_from(count)?),
+        resident()?
+    );
     closer.close().await?;
     if matches!(location, Location::Embedded(_)) {
         println!("{} bytes for each session", std::fs::metadata(dir.join("doorward.db"))?.len() / sessions);
         std::fs::remove_dir_all(dir)?;
     }
     Ok(())
+}
+
+/// The CPU time of this process until now, user and kernel.
+fn cpu_time() -> Result<Duration, Box<dyn Error>> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks = fields.skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+/// Bytes of memory that this process has.
+fn resident() -> Result<u64, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }

@@ -1,16 +1,19 @@
-//! The SQL of each change, guards included.
+//! The SQL of each change, and the guards.
 
-use doorward_core::device::DeviceRequest;
+use std::collections::HashMap;
+
+use doorward_core::device::{DeviceRequest, DeviceState};
 use doorward_core::directory::{Directory, DirectoryFile};
 use doorward_core::ids::{DeviceRequestId, SessionId};
-use doorward_core::session::{Holder, Session};
+use doorward_core::session::{Holder, Session, SessionState};
 use doorward_core::store::{CommitError, Outage};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
-use super::published::Effect;
-use super::rows::sql_limit;
+use super::published::{Effect, Published};
+use super::rows::{self, ReadError, sql_limit};
+use super::unfolded::{self, Head};
 use crate::columns::{device_state_columns, end_reason_column, session_state_columns};
 
 /// Why changes were not made.
@@ -27,27 +30,161 @@ impl From<rusqlite::Error> for Stop {
     }
 }
 
-/// Makes all the changes of one caller, or none.
-pub(super) fn apply_all(connection: &Connection, changes: Vec<Change>) -> Result<Vec<Effect>, Stop> {
-    let apply = |changes: Vec<Change>| -> Result<Vec<Effect>, Stop> {
-        changes.into_iter().map(|change| apply(connection, change)).collect()
-    };
-    // A change checks its guard in its first statement, so a change alone has nothing to take back.
-    if changes.len() < 2 {
-        return apply(changes);
+/// The changes of many callers in one transaction.
+///
+/// The guard of a rotation is looked at here and not in SQL, because the newest rotation may be in the log: `known` has
+/// what this transaction made of a session, and what is committed is known from memory or read.
+pub(super) struct Group<'a> {
+    connection: &'a Connection,
+    published: &'a Published,
+    known: HashMap<SessionId, Standing>,
+    rotations: Vec<(SessionId, Head)>,
+    /// What the caller at work has changed in `known`, and what was there before.
+    undo: Vec<(SessionId, Option<Standing>)>,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new(connection: &'a Connection, published: &'a Published) -> Self {
+        let (known, rotations, undo) = (HashMap::new(), Vec::new(), Vec::new());
+        Self { connection, published, known, rotations, undo }
     }
-    execute(connection, "SAVEPOINT caller", [])?;
-    let result = apply(changes);
-    match &result {
-        Ok(_) => {}
-        Err(Stop::Refused(_)) => {
-            execute(connection, "ROLLBACK TO caller", [])?;
+
+    /// Makes all the changes of one caller, or none.
+    pub(super) fn apply_all(&mut self, changes: Vec<Change>) -> Result<Vec<Effect>, Stop> {
+        self.undo.clear();
+        // A change checks its guard before it writes, so a change alone has nothing to take back.
+        if changes.len() < 2 {
+            return self.apply_each(changes);
         }
-        // The transaction is lost, and the savepoint with it.
-        Err(Stop::Failed(_)) => return result,
+        execute(self.connection, "SAVEPOINT caller", [])?;
+        let rotations = self.rotations.len();
+        let result = self.apply_each(changes);
+        match &result {
+            Ok(_) => {}
+            Err(Stop::Refused(_)) => {
+                execute(self.connection, "ROLLBACK TO caller", [])?;
+                self.rotations.truncate(rotations);
+                for (id, before) in self.undo.drain(..).rev() {
+                    match before {
+                        Some(standing) => self.known.insert(id, standing),
+                        None => self.known.remove(&id),
+                    };
+                }
+            }
+            // The transaction is lost, and the savepoint with it.
+            Err(Stop::Failed(_)) => return result,
+        }
+        execute(self.connection, "RELEASE caller", [])?;
+        result
     }
-    execute(connection, "RELEASE caller", [])?;
-    result
+
+    /// Writes the rotations of all callers as one row of the log.
+    pub(super) fn finish(self) -> rusqlite::Result<()> {
+        if !self.rotations.is_empty() {
+            let sql = "INSERT INTO rotation (heads) VALUES (?1)";
+            execute(self.connection, sql, [unfolded::encode(&self.rotations)])?;
+        }
+        Ok(())
+    }
+
+    fn apply_each(&mut self, changes: Vec<Change>) -> Result<Vec<Effect>, Stop> {
+        changes.into_iter().map(|change| self.apply(change)).collect()
+    }
+
+    fn apply(&mut self, change: Change) -> Result<Effect, Stop> {
+        match change {
+            Change::OpenDeviceRequest(request) => open_device_request(self.connection, request),
+            Change::MoveDeviceRequest { id, from, to } => move_device_request(self.connection, id, &from, to),
+            Change::StartSession(session) => {
+                start_session(self.connection, &session)?;
+                self.learn(session.id, Standing::of(&session));
+                Ok(Effect::SessionStarted(session))
+            }
+            // Expiry is no part of this guard and the next: it never changes, so whoever decides has already seen it.
+            Change::Rotate { id, from, to, at } => {
+                if self.standing(id)? != Some(Standing::Live(from)) {
+                    return Err(Stop::Refused(CommitError::Conflict));
+                }
+                self.learn(id, Standing::Live(to));
+                let head = Head { generation: to, rotated_at: at };
+                self.rotations.push((id, head));
+                Ok(Effect::SessionRotated { id, head })
+            }
+            Change::EndSession { id, at, why } => {
+                let sql = "UPDATE head SET ended_at = ?2, end_reason = ?3 WHERE id = ?1 AND ended_at IS NULL";
+                guarded(self.connection, sql, params![id.as_bytes(), at.millis(), end_reason_column(why)])?;
+                self.learn(id, Standing::Ended);
+                Ok(Effect::SessionEnded { id, at, why })
+            }
+            Change::ReplaceDirectory { from, file } => replace_directory(self.connection, from, *file),
+        }
+    }
+
+    fn standing(&self, id: SessionId) -> Result<Option<Standing>, Stop> {
+        if let Some(standing) = self.known.get(&id) {
+            return Ok(Some(*standing));
+        }
+        if let Some(session) = self.published.session(id) {
+            return Ok(Some(Standing::of(&session)));
+        }
+        let standing = match rows::standing(self.connection, id) {
+            Ok(standing) => standing,
+            Err(ReadError::Sqlite(error)) => return Err(Stop::Failed(error)),
+            // Its own caller is told; the others go on.
+            Err(ReadError::BadRow(bad)) => {
+                return Err(Stop::Refused(Outage(format!("the database is damaged: {bad}")).into()));
+            }
+        };
+        Ok(match (standing, self.published.unfolded().get(id)) {
+            (Some(Standing::Live(_)), Some(head)) => Some(Standing::Live(head.generation)),
+            (standing, _) => standing,
+        })
+    }
+
+    fn learn(&mut self, id: SessionId, standing: Standing) {
+        let before = self.known.insert(id, standing);
+        self.undo.push((id, before));
+    }
+}
+
+/// What the guard of a rotation looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The session is live, with this generation.
+    Live(u32),
+    Ended,
+}
+
+impl Standing {
+    fn of(session: &Session) -> Self {
+        match session.state {
+            SessionState::Live => Self::Live(session.generation),
+            SessionState::Ended { .. } => Self::Ended,
+        }
+    }
+}
+
+/// Writes rotations into `head` that are in the log.
+pub(super) fn fold(connection: &Connection, rotations: &[(SessionId, Head)]) -> rusqlite::Result<()> {
+    let sql = "UPDATE head SET generation = ?2, rotated_at = ?3 WHERE id = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    for (id, head) in rotations {
+        // One that was swept meanwhile has no row.
+        statement.execute(params![id.as_bytes(), head.generation, head.rotated_at.millis()])?;
+    }
+    Ok(())
+}
+
+/// The last row of the log; 0 when it is empty.
+pub(super) fn end_of_log(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT coalesce(max(seq), 0) FROM rotation", [], |row| row.get(0))
+}
+
+/// Takes at most so many rows off the log, the oldest first, none after `last`. Answers how many.
+pub(super) fn shorten_log(connection: &Connection, last: i64, limit: usize) -> rusqlite::Result<usize> {
+    let sql = "DELETE FROM rotation WHERE seq IN \
+               (SELECT seq FROM rotation WHERE seq <= ?1 ORDER BY seq LIMIT ?2)";
+    execute(connection, sql, params![last, sql_limit(limit)])
 }
 
 /// Forgets at most `limit` rows. Device requests are chosen by whoever has them in memory.
@@ -75,32 +212,17 @@ pub(super) fn sweep(
     Ok(effects)
 }
 
-fn apply(connection: &Connection, change: Change) -> Result<Effect, Stop> {
-    match change {
-        Change::OpenDeviceRequest(request) => open_device_request(connection, request),
-        Change::MoveDeviceRequest { id, from, to } => {
-            let sql = "UPDATE device_request SET state = ?2, approved_by = ?3, authenticated_at = ?4 \
-                       WHERE id = ?1 AND state = ?5 AND approved_by IS ?6 AND authenticated_at IS ?7";
-            let ((state, by, at), (from, from_by, from_at)) =
-                (device_state_columns(&to), device_state_columns(&from));
-            guarded(connection, sql, params![id.as_bytes(), state, by, at, from, from_by, from_at])?;
-            Ok(Effect::DeviceMoved { id, to })
-        }
-        Change::StartSession(session) => start_session(connection, session),
-        // Expiry is no part of this guard and the next: it never changes, so whoever decides has already seen it.
-        Change::Rotate { id, from, to, at } => {
-            let sql = "UPDATE head SET generation = ?3, rotated_at = ?4 \
-                       WHERE id = ?1 AND generation = ?2 AND ended_at IS NULL";
-            guarded(connection, sql, params![id.as_bytes(), from, to, at.millis()])?;
-            Ok(Effect::SessionRotated { id, to, at })
-        }
-        Change::EndSession { id, at, why } => {
-            let sql = "UPDATE head SET ended_at = ?2, end_reason = ?3 WHERE id = ?1 AND ended_at IS NULL";
-            guarded(connection, sql, params![id.as_bytes(), at.millis(), end_reason_column(why)])?;
-            Ok(Effect::SessionEnded { id, at, why })
-        }
-        Change::ReplaceDirectory { from, file } => replace_directory(connection, from, *file),
-    }
+fn move_device_request(
+    connection: &Connection,
+    id: DeviceRequestId,
+    from: &DeviceState,
+    to: DeviceState,
+) -> Result<Effect, Stop> {
+    let sql = "UPDATE device_request SET state = ?2, approved_by = ?3, authenticated_at = ?4 \
+               WHERE id = ?1 AND state = ?5 AND approved_by IS ?6 AND authenticated_at IS ?7";
+    let ((state, by, at), (from, from_by, from_at)) = (device_state_columns(&to), device_state_columns(from));
+    guarded(connection, sql, params![id.as_bytes(), state, by, at, from, from_by, from_at])?;
+    Ok(Effect::DeviceMoved { id, to })
 }
 
 fn open_device_request(connection: &Connection, request: DeviceRequest) -> Result<Effect, Stop> {
@@ -126,7 +248,7 @@ fn open_device_request(connection: &Connection, request: DeviceRequest) -> Resul
     Ok(Effect::DeviceOpened(request))
 }
 
-fn start_session(connection: &Connection, session: Session) -> Result<Effect, Stop> {
+fn start_session(connection: &Connection, session: &Session) -> Result<(), Stop> {
     let (ended_at, end_reason) = session_state_columns(session.state);
     let sql = "INSERT INTO head (id, seq, generation, rotated_at, ended_at, end_reason) \
                SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3, ?4, ?5 FROM session WHERE true \
@@ -154,7 +276,7 @@ fn start_session(connection: &Connection, session: Session) -> Result<Effect, St
         session.expires_at.millis(),
     ];
     execute(connection, sql, values)?;
-    Ok(Effect::SessionStarted(session))
+    Ok(())
 }
 
 fn replace_directory(connection: &Connection, from: u64, file: DirectoryFile) -> Result<Effect, Stop> {

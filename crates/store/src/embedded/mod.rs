@@ -2,8 +2,10 @@
 //!
 //! - One thread, the writer, owns the connection that writes. It takes what is queued, up to a group of 512, into
 //!   one transaction and one sync, and answers after the COMMIT.
-//! - Guards are in the SQL: a guarded statement that touches no row is a conflict for its own caller, and the rest
-//!   of the group goes through.
+//! - Guards are in the SQL, but for that of a rotation: a guard that fails is a conflict for its own caller, and the
+//!   rest of the group goes through.
+//! - Rotations are appended to a log, one row for a whole group, and folded into the table of sessions' heads later, in
+//!   the order of their ids: `unfolded.rs` says why, `fold.rs` how.
 //! - Device requests and the directory are read from memory, sessions through a bounded cache. Only the writer
 //!   fills them, after the COMMIT and before it answers, so no reader sees what is not committed and every reader
 //!   sees what was answered.
@@ -33,10 +35,12 @@ use writer::{Job, Writer};
 
 mod changes;
 mod files;
+mod fold;
 mod published;
 mod readers;
 mod rows;
 mod schema;
+mod unfolded;
 mod writer;
 
 /// How many jobs may wait for the writer; whoever comes then waits for a place.
@@ -61,10 +65,11 @@ impl EmbeddedStore {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let directory = DataDirectory::open(dir)?;
         let connection = directory.connect()?;
-        let published = Arc::new(schema::load(&connection).map_err(|error| directory.cannot_load(error))?);
+        let (published, logged) = schema::load(&connection).map_err(|error| directory.cannot_load(error))?;
+        let published = Arc::new(published);
         let readers = Arc::new(Readers::new(directory.database().to_owned()));
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer::new(connection, directory, published.clone());
+        let writer = Writer::new(connection, directory, published.clone(), logged)?;
         writer.start(queue)?;
         Ok(Self { jobs, published, readers })
     }
@@ -115,8 +120,23 @@ impl Store for EmbeddedStore {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Session>, Outage> {
-        let person = person.clone();
-        self.readers.read(move |connection| rows::sessions_of(connection, &person, now, limit)).await
+        loop {
+            let person = person.clone();
+            let folds = self.published.unfolded().folds();
+            let read =
+                self.readers.read(move |connection| rows::sessions_of(connection, &person, now, limit));
+            let mut sessions = read.await?;
+            let unfolded = self.published.unfolded();
+            // Otherwise what was read may be older than what has been folded, and is no longer known here.
+            if unfolded.folds() == folds {
+                for session in &mut sessions {
+                    if let Some(head) = unfolded.get(session.id) {
+                        head.advance(session);
+                    }
+                }
+                return Ok(sessions);
+            }
+        }
     }
 
     async fn directory(&self) -> Result<Arc<Directory>, Outage> {

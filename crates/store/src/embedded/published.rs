@@ -1,6 +1,6 @@
 //! What readers see without the disk. Only the writer changes it: after a COMMIT, before it answers.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use doorward_core::device::{DeviceRequest, DeviceState};
 use doorward_core::directory::Directory;
@@ -9,6 +9,7 @@ use doorward_core::session::{EndReason, Session, SessionState};
 use doorward_core::time::Timestamp;
 use quick_cache::sync::Cache;
 
+use super::unfolded::{Head, Unfolded};
 use crate::devices::DeviceTable;
 
 /// The most sessions in the cache: some 40 MB when it is full, nothing before.
@@ -21,6 +22,7 @@ pub(super) struct Published {
     devices: RwLock<DeviceTable>,
     /// Some of the sessions. That a session is absent is never kept.
     sessions: Cache<SessionId, Arc<Session>>,
+    unfolded: Mutex<Unfolded>,
     directory: RwLock<Arc<Directory>>,
 }
 
@@ -30,17 +32,18 @@ pub(super) enum Effect {
     DeviceMoved { id: DeviceRequestId, to: DeviceState },
     DeviceForgotten(DeviceRequestId),
     SessionStarted(Session),
-    SessionRotated { id: SessionId, to: u32, at: Timestamp },
+    SessionRotated { id: SessionId, head: Head },
     SessionEnded { id: SessionId, at: Timestamp, why: EndReason },
     SessionForgotten(SessionId),
     DirectoryReplaced(Directory),
 }
 
 impl Published {
-    pub(super) fn new(devices: DeviceTable, directory: Directory) -> Self {
+    pub(super) fn new(devices: DeviceTable, unfolded: Unfolded, directory: Directory) -> Self {
         Self {
             devices: RwLock::new(devices),
             sessions: Cache::new(CACHED_SESSIONS),
+            unfolded: Mutex::new(unfolded),
             directory: RwLock::new(Arc::new(directory)),
         }
     }
@@ -53,6 +56,11 @@ impl Published {
     /// The session, if it is in the cache.
     pub(super) fn session(&self, id: SessionId) -> Option<Arc<Session>> {
         self.sessions.get(&id)
+    }
+
+    /// The rotations that are not in `head`.
+    pub(super) fn unfolded(&self) -> MutexGuard<'_, Unfolded> {
+        self.unfolded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The directory.
@@ -77,15 +85,16 @@ impl Published {
                 }
                 Effect::DeviceForgotten(id) => self.change_devices(|devices| devices.remove(id)),
                 Effect::SessionStarted(session) => self.keep(session),
-                Effect::SessionRotated { id, to, at } => self.change_session(id, |session| {
-                    session.generation = to;
-                    session.rotated_at = at;
-                }),
+                Effect::SessionRotated { id, head } => {
+                    self.unfolded().insert(id, head);
+                    self.change_session(id, |session| head.advance(session));
+                }
                 Effect::SessionEnded { id, at, why } => {
                     self.change_session(id, |session| session.state = SessionState::Ended { at, why });
                 }
                 Effect::SessionForgotten(id) => {
                     self.sessions.remove(&id);
+                    self.unfolded().remove(id);
                 }
                 Effect::DirectoryReplaced(directory) => {
                     *self.directory.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(directory);

@@ -12,6 +12,8 @@ use doorward_core::time::Timestamp;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row, params};
 
+use super::changes::Standing;
+use super::unfolded::{self, Unfolded};
 use crate::columns::{self, BadColumn, BadRow};
 use crate::devices::DeviceTable;
 
@@ -50,6 +52,36 @@ pub(super) fn session(connection: &Connection, id: SessionId) -> Result<Option<S
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([id.as_bytes()])?;
     Ok(rows.next()?.map(read_session).transpose()?)
+}
+
+/// Where the session stands, as far as `head` knows.
+pub(super) fn standing(connection: &Connection, id: SessionId) -> Result<Option<Standing>, ReadError> {
+    let mut statement =
+        connection.prepare_cached("SELECT id, generation, ended_at FROM head WHERE id = ?1")?;
+    let mut rows = statement.query([id.as_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let columns = Columns { row, table: "head" };
+    Ok(Some(match columns.get::<Option<i64>>("ended_at")? {
+        Some(_) => Standing::Ended,
+        None => Standing::Live(columns.get("generation")?),
+    }))
+}
+
+/// The rotations in the log, in its order, and how many there are.
+pub(super) fn log(connection: &Connection) -> Result<(Unfolded, usize), ReadError> {
+    let mut statement = connection.prepare("SELECT seq, heads FROM rotation ORDER BY seq")?;
+    let mut rows = statement.query([])?;
+    let (mut unfolded, mut length) = (Unfolded::default(), 0);
+    while let Some(row) = rows.next()? {
+        let number: i64 = row.get(0)?;
+        let bad = |why| BadRow { table: "rotation", row: number.to_string(), why };
+        let heads = row.get_ref(1)?.as_blob().map_err(|error| bad(error.to_string()))?;
+        for (id, head) in unfolded::decode(heads).map_err(bad)? {
+            unfolded.insert(id, head);
+            length += 1;
+        }
+    }
+    Ok((unfolded, length))
 }
 
 /// The live sessions that clients hold of `person`, newest first.

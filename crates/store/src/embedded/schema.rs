@@ -1,8 +1,10 @@
 //! The schema, its version, and what is loaded from it at the start.
 //!
 //! A session is two rows. What never changes is appended to `session`, so its pages fill up; what a refresh changes
-//! is in `head`, so narrow that a rotation dirties one small page. `head` is at the same time the index by id, and
-//! so `session` needs none. Together with both indexes that is about 230 bytes for a session.
+//! is in `head`, which is narrow, and `head` is at the same time the index by id, so `session` needs none. Together
+//! with both indexes that is about 175 bytes for a session.
+//!
+//! What `head` says of generations is only whole with `rotation`, the log of rotations that it does not have yet.
 
 use doorward_core::directory::{Directory, DirectoryFile};
 use rusqlite::{Connection, OptionalExtension};
@@ -12,7 +14,7 @@ use super::rows::{self, ReadError};
 use crate::columns::BadRow;
 
 /// The version of the schema that this server reads and writes.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Times are milliseconds since the Unix epoch; ids and hashes are 16 bytes.
 const SCHEMA: &str = "
@@ -67,6 +69,15 @@ const SCHEMA: &str = "
     INSERT INTO directory VALUES (0, '{}');
 ";
 
+/// What version 2 added. A row is the rotations of one transaction, in their order: for each the id, then generation and
+/// time with the most significant byte first.
+const ROTATIONS: &str = "
+    CREATE TABLE rotation (
+        seq INTEGER PRIMARY KEY,
+        heads BLOB NOT NULL
+    ) STRICT;
+";
+
 /// Why a database is not used.
 pub(super) enum Refusal {
     /// It is not ours.
@@ -83,7 +94,7 @@ impl From<rusqlite::Error> for Refusal {
     }
 }
 
-/// Makes the schema in an empty database, and refuses any other that is not of our version.
+/// Makes the schema in an empty database, brings an older one forward, and refuses any other.
 pub(super) fn prepare(connection: &Connection) -> Result<(), Refusal> {
     let tables = "SELECT count(*), count(*) FILTER (WHERE name = 'meta') FROM sqlite_schema";
     let (tables, meta): (i64, i64) =
@@ -99,14 +110,22 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), Refusal> {
     match connection.query_row("SELECT schema_version FROM meta", [], |row| row.get(0)).optional()? {
         // Only now: a database that is refused is left as it is.
         Some(VERSION) => Ok(write_ahead(connection)?),
+        Some(1) => {
+            write_ahead(connection)?;
+            Ok(migrate(connection, ROTATIONS)?)
+        }
         Some(found) => Err(Refusal::Unknown(found)),
         None => Err(Refusal::Foreign),
     }
 }
 
 fn create(connection: &Connection) -> rusqlite::Result<()> {
+    migrate(connection, &format!("{SCHEMA} {ROTATIONS} INSERT INTO meta VALUES ({VERSION});"))
+}
+
+fn migrate(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection
-        .execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} INSERT INTO meta VALUES ({VERSION}); COMMIT"))
+        .execute_batch(&format!("BEGIN IMMEDIATE; {sql} UPDATE meta SET schema_version = {VERSION}; COMMIT"))
 }
 
 /// Sets up the connection that writes.
@@ -123,9 +142,10 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What is read from memory afterwards.
-pub(super) fn load(connection: &Connection) -> Result<Published, ReadError> {
-    Ok(Published::new(rows::device_requests(connection)?, directory(connection)?))
+/// What is read from memory afterwards, and how many rotations are in the log.
+pub(super) fn load(connection: &Connection) -> Result<(Published, usize), ReadError> {
+    let (unfolded, logged) = rows::log(connection)?;
+    Ok((Published::new(rows::device_requests(connection)?, unfolded, directory(connection)?), logged))
 }
 
 fn directory(connection: &Connection) -> Result<Directory, ReadError> {

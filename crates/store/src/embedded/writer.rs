@@ -6,9 +6,11 @@
 //!    nobody else writes to the cache it cannot be overtaken.
 //! 3. Make all commits of the group in one transaction, each with its own outcome.
 //! 4. Show what was committed, then answer.
-//! 5. Sweep, if asked to; and fold the write-ahead log into the database once it is long.
+//! 5. Sweep, if asked to; fold some of the log of rotations, if it is long; and move SQLite's own log, the write-ahead
+//!    log, into the database, if that is long.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use doorward_core::ids::SessionId;
 use doorward_core::session::Session;
@@ -16,24 +18,27 @@ use doorward_core::store::{CommitError, Outage};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::changes::{self, Stop};
+use super::changes::{self, Group, Stop};
 use super::files::DataDirectory;
-use super::published::Published;
+use super::fold::{FOLD_AFTER, Fold, HEADS, LOG_ROWS};
+use super::published::{Effect, Published};
 use super::rows;
 use crate::open::OpenError;
 
 /// The most jobs of one group: enough to share a sync widely, few enough that the first does not wait long.
 const GROUP: usize = 512;
-/// How many changes between two checkpoints. A change writes one to four pages, so the log stays below some 64 MB.
-const CHANGES_PER_CHECKPOINT: usize = 4000;
+/// How many pages SQLite's log grows between two checkpoints: 4 MiB, so that none takes long.
+const PAGES_PER_CHECKPOINT: usize = 1024;
 
 /// What the writer is asked for.
 pub(super) enum Job {
     /// A session that is not in the cache.
-    LoadSession { id: SessionId, answer: oneshot::Sender<Result<Option<Session>, Outage>> },
+    LoadSession { id: SessionId, answer: Answer<Option<Session>> },
     /// The changes of one caller.
     Commit { changes: Vec<Change>, answer: oneshot::Sender<Result<(), CommitError>> },
     /// One batch of a sweep.
@@ -42,6 +47,7 @@ pub(super) enum Job {
     Close { answer: oneshot::Sender<Result<(), Outage>> },
 }
 
+type Answer<T> = oneshot::Sender<Result<T, Outage>>;
 type Commit = (Vec<Change>, oneshot::Sender<Result<(), CommitError>>);
 
 pub(super) struct Writer {
@@ -50,15 +56,48 @@ pub(super) struct Writer {
     published: Arc<Published>,
     /// Whether a commit now waits for the disk (`synchronous=FULL`).
     syncs: bool,
-    /// Since the last checkpoint.
-    changes: usize,
+    /// Rotations in the log.
+    logged: usize,
+    /// How many it may have before it is folded.
+    fold_after: usize,
+    fold: Fold,
+    /// How many pages SQLite's log has, and how many it had after the last checkpoint.
+    pages: Arc<AtomicUsize>,
+    checkpointed: usize,
+    /// Whether the last step of folding went well.
+    tidied: bool,
     /// Set when it can no longer be told what is on disk. There is no way back.
     broken: Option<Outage>,
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, directory: DataDirectory, published: Arc<Published>) -> Self {
-        Self { connection, directory, published, syncs: true, changes: 0, broken: None }
+    /// A writer on a database whose log has `logged` rotations.
+    pub(super) fn new(
+        mut connection: Connection,
+        directory: DataDirectory,
+        published: Arc<Published>,
+        logged: usize,
+    ) -> Result<Self, OpenError> {
+        let pages = Arc::new(AtomicUsize::new(0));
+        let counter = pages.clone();
+        let count = move |_: &mut Wal, pages| {
+            counter.store(usize::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        };
+        connection.wal_hook(Some(count)).map_err(|error| directory.sqlite(&error))?;
+        Ok(Self {
+            connection,
+            directory,
+            published,
+            syncs: true,
+            logged,
+            fold_after: FOLD_AFTER,
+            fold: Fold::Idle,
+            pages,
+            checkpointed: 0,
+            tidied: true,
+            broken: None,
+        })
     }
 
     /// Starts the thread. It ends when asked to, or when nobody is left who could ask anything.
@@ -71,8 +110,10 @@ impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut closing = Vec::new();
         let mut group = Vec::with_capacity(GROUP);
-        while let Some(first) = queue.blocking_recv() {
+        while let Some(first) = self.wait(&mut queue) {
             group.push(first);
+            // Whoever is about to ask shares the sync, if they and this thread want the same processor.
+            std::thread::yield_now();
             while group.len() < GROUP
                 && let Ok(next) = queue.try_recv()
             {
@@ -91,40 +132,122 @@ impl Writer {
         }
     }
 
+    /// The next job. Until there is one, a fold that has begun goes on; one that failed goes on with the next job.
+    fn wait(&mut self, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
+        while self.tidied && !matches!(self.fold, Fold::Idle) {
+            match queue.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => self.tidy(0),
+            }
+        }
+        queue.blocking_recv()
+    }
+
     /// One turn; answers who waits for the end.
     fn turn(&mut self, jobs: impl Iterator<Item = Job>) -> Vec<oneshot::Sender<Result<(), Outage>>> {
-        let (mut commits, mut sweeps, mut closing) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut loads, mut commits, mut sweeps) = (Vec::new(), Vec::new(), Vec::new());
+        let mut closing = Vec::new();
         for job in jobs {
             match job {
-                Job::LoadSession { id, answer } => {
-                    let _ = answer.send(self.load(id));
-                }
+                Job::LoadSession { id, answer } => loads.push((id, answer)),
                 Job::Commit { changes, answer } => commits.push((changes, answer)),
                 Job::Sweep { now, limit, answer } => sweeps.push((now, limit, answer)),
                 Job::Close { answer } => closing.push(answer),
             }
         }
+        if !loads.is_empty() {
+            self.load_all(loads);
+        }
+        let callers = commits.len();
         if !commits.is_empty() {
             self.commit(commits);
         }
         for (now, limit, answer) in sweeps {
             let _ = answer.send(self.sweep(now, limit));
         }
-        if self.changes >= CHANGES_PER_CHECKPOINT {
-            self.checkpoint("PASSIVE");
-        }
+        self.tidy(callers);
         closing
     }
 
+    /// What has to be done so that no log grows long. The more callers a turn has, the more of it, so that it keeps up
+    /// with them.
+    fn tidy(&mut self, callers: usize) {
+        if self.broken.is_some() {
+            self.tidied = false;
+            return;
+        }
+        self.tidied = self.fold_some(callers.max(HEADS)).is_ok();
+        let pages = self.pages.load(Ordering::Relaxed);
+        // SQLite begins its log again once all of it was moved.
+        self.checkpointed = self.checkpointed.min(pages);
+        if pages - self.checkpointed >= PAGES_PER_CHECKPOINT {
+            self.checkpoint("PASSIVE");
+            self.checkpointed = pages;
+        }
+    }
+
+    /// A step of folding the log of rotations, at most so many of them. What failed has been logged, and is tried again
+    /// from where it stands.
+    fn fold_some(&mut self, count: usize) -> Result<(), Outage> {
+        match self.fold {
+            Fold::Idle if self.logged < self.fold_after => {}
+            Fold::Idle => {
+                let through = self.transaction(false, changes::end_of_log)?;
+                self.published.unfolded().begin_fold();
+                self.logged = 0;
+                self.fold = Fold::Heads { last: None, through };
+            }
+            Fold::Heads { last, through } => {
+                let next = self.published.unfolded().next_to_fold(last, count);
+                if let Some(&(last, _)) = next.last() {
+                    self.transaction(false, |connection| changes::fold(connection, &next))?;
+                    self.fold = Fold::Heads { last: Some(last), through };
+                } else {
+                    self.published.unfolded().end_fold();
+                    self.fold = Fold::Log { through };
+                }
+            }
+            Fold::Log { through } => {
+                let work = |connection: &Connection| changes::shorten_log(connection, through, LOG_ROWS);
+                if self.transaction(false, work)? < LOG_ROWS {
+                    self.fold = Fold::Idle;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads sessions, all in one transaction: a database that is opened for reading is locked and unlocked each time,
+    /// which costs half of what the reading does.
+    fn load_all(&mut self, loads: Vec<(SessionId, Answer<Option<Session>>)>) {
+        let begun = match self.whole() {
+            Ok(()) => self.execute("BEGIN").map_err(|error| self.outage("read", &error, "nothing was read")),
+            Err(outage) => Err(outage),
+        };
+        let loaded: Vec<_> =
+            loads.iter().map(|(id, _)| begun.clone().and_then(|()| self.load(*id))).collect();
+        if begun.is_ok()
+            && let Err(error) = self.execute("COMMIT")
+        {
+            self.roll_back("end a read of", &error);
+        }
+        for ((_, answer), session) in loads.into_iter().zip(loaded) {
+            let _ = answer.send(session);
+        }
+    }
+
     fn load(&self, id: SessionId) -> Result<Option<Session>, Outage> {
-        self.whole()?;
         // Several may have missed it at once.
         if let Some(session) = self.published.session(id) {
             return Ok(Some(Session::clone(&session)));
         }
-        let session =
+        let mut session =
             rows::session(&self.connection, id).map_err(|error| error.outage(self.directory.database()))?;
-        if let Some(session) = &session {
+        if let Some(session) = &mut session {
+            if let Some(head) = self.published.unfolded().get(id) {
+                head.advance(session);
+            }
             self.published.keep(session.clone());
         }
         Ok(session)
@@ -133,15 +256,19 @@ impl Writer {
     fn commit(&mut self, commits: Vec<Commit>) {
         let (requests, answers): (Vec<_>, Vec<_>) = commits.into_iter().unzip();
         let durable = requests.iter().flatten().any(Change::is_durable);
+        let published = self.published.clone();
         let outcomes = self.transaction(durable, |connection| {
-            requests
+            let mut group = Group::new(connection, &published);
+            let outcomes = requests
                 .into_iter()
-                .map(|changes| match changes::apply_all(connection, changes) {
+                .map(|changes| match group.apply_all(changes) {
                     Ok(effects) => Ok(Ok(effects)),
                     Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
                     Err(Stop::Failed(error)) => Err(error),
                 })
-                .collect::<rusqlite::Result<Vec<_>>>()
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            group.finish()?;
+            Ok(outcomes)
         });
         let outcomes = match outcomes {
             Ok(outcomes) => outcomes,
@@ -154,7 +281,8 @@ impl Writer {
         };
         for (outcome, answer) in outcomes.into_iter().zip(answers) {
             let outcome = outcome.map(|effects| {
-                self.changes += effects.len();
+                let is_rotation = |effect: &&Effect| matches!(effect, Effect::SessionRotated { .. });
+                self.logged += effects.iter().filter(is_rotation).count();
                 self.published.publish(effects);
             });
             let _ = answer.send(outcome);
@@ -167,7 +295,6 @@ impl Writer {
         let effects =
             self.transaction(false, |connection| changes::sweep(connection, &requests, now, limit))?;
         let gone = effects.len();
-        self.changes += gone;
         self.published.publish(effects);
         Ok(gone)
     }
@@ -223,7 +350,6 @@ impl Writer {
 
     /// Folds the log into the database. `PASSIVE` leaves what a reader still needs for the next time.
     fn checkpoint(&mut self, mode: &str) {
-        self.changes = 0;
         let done = self
             .connection
             .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(0));
@@ -290,8 +416,8 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let directory = DataDirectory::open(dir.path()).unwrap();
         let connection = directory.connect().unwrap();
-        let published = Arc::new(schema::load(&connection).unwrap());
-        (dir, Writer::new(connection, directory, published))
+        let (published, logged) = schema::load(&connection).unwrap();
+        (dir, Writer::new(connection, directory, Arc::new(published), logged).unwrap())
     }
 
     /// One turn with these commits; their outcomes.
@@ -378,6 +504,96 @@ mod tests {
         let expected = [Ok(()), conflict.clone(), conflict.clone(), Ok(()), conflict, Ok(())];
         assert_eq!(turn(&mut writer, group), expected);
         assert_eq!(writer.published.session(session_id(1)).unwrap().generation, 2);
+    }
+
+    /// The sessions as a server finds them that starts with what is on the disk now.
+    fn after_a_crash(dir: &TempDir, sessions: std::ops::Range<u64>) -> Vec<Session> {
+        let copy = TempDir::new().unwrap();
+        for file in ["doorward.db", "doorward.db-wal"] {
+            std::fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
+        }
+        let directory = DataDirectory::open(copy.path()).unwrap();
+        let connection = directory.connect().unwrap();
+        let (published, logged) = schema::load(&connection).unwrap();
+        let mut writer = Writer::new(connection, directory, Arc::new(published), logged).unwrap();
+        let sessions = sessions.map(|n| writer.load(session_id(n)).unwrap().unwrap()).collect();
+        // And goes on from there.
+        for n in [1, 2] {
+            let generation = writer.published.session(session_id(n)).unwrap().generation;
+            let commits = vec![vec![rotate(n, generation + 1)], vec![rotate(n, generation)]];
+            assert_eq!(turn(&mut writer, commits), [Err(CommitError::Conflict), Ok(())]);
+        }
+        sessions
+    }
+
+    #[test]
+    fn a_crash_at_any_step_of_a_fold_loses_no_rotation() {
+        let (dir, mut writer) = writer();
+        writer.fold_after = usize::MAX;
+        let sessions = 0..700;
+        assert!(
+            turn(&mut writer, sessions.clone().map(|n| vec![start(n)]).collect()).iter().all(Result::is_ok)
+        );
+        // Some sessions rotate once, some often, and the log has many rows.
+        let mut generations = vec![0; 700];
+        let mut rotate_some = |writer: &mut Writer, step: usize| {
+            let rotations = (0..700).step_by(step).map(|n| {
+                generations[usize::try_from(n).unwrap()] += 1;
+                vec![rotate(n, generations[usize::try_from(n).unwrap()] - 1)]
+            });
+            assert!(turn(writer, rotations.collect()).iter().all(Result::is_ok));
+            generations.clone()
+        };
+        for step in [1, 2, 3, 5, 7].repeat(60) {
+            rotate_some(&mut writer, step);
+        }
+        writer.fold_after = 1;
+        let (mut steps, mut longest) = (0, 0);
+        loop {
+            let expected =
+                if steps % 3 == 0 { rotate_some(&mut writer, 11) } else { rotate_some(&mut writer, 700) };
+            let found = after_a_crash(&dir, sessions.clone());
+            let found: Vec<_> = found.iter().map(|session| session.generation).collect();
+            assert_eq!(found, expected, "at {:?}", writer.fold);
+            let rows = changes::end_of_log(&writer.connection).unwrap();
+            longest = longest.max(rows);
+            steps += 1;
+            if matches!(writer.fold, Fold::Idle) {
+                break;
+            }
+        }
+        // Begun, 700 heads, the end of them, and 300 rows of the log.
+        assert!(steps >= 6, "{steps}");
+        let left: i64 =
+            writer.connection.query_row("SELECT count(*) FROM rotation", [], |row| row.get(0)).unwrap();
+        assert!(left < 10 && longest >= 300, "{left} of {longest}");
+        let generation: u32 = writer
+            .connection
+            .query_row("SELECT generation FROM head WHERE id = ?1", [session_id(1).as_bytes()], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert!(generation >= 60, "{generation}");
+    }
+
+    #[test]
+    fn a_fold_goes_on_without_anybody_asking_for_anything() {
+        let (_dir, mut writer) = writer();
+        writer.fold_after = 600;
+        assert!(turn(&mut writer, (0..600).map(|n| vec![start(n)]).collect()).iter().all(Result::is_ok));
+        assert!(turn(&mut writer, (0..600).map(|n| vec![rotate(n, 0)]).collect()).iter().all(Result::is_ok));
+        assert!(!matches!(writer.fold, Fold::Idle));
+        let (jobs, mut queue) = mpsc::channel(1);
+        drop(jobs);
+        while !matches!(writer.fold, Fold::Idle) {
+            writer.tidy(0);
+        }
+        assert!(writer.wait(&mut queue).is_none());
+        assert_eq!(writer.published.unfolded().get(session_id(1)), None);
+        assert_eq!(
+            turn(&mut writer, vec![vec![rotate(1, 1)], vec![rotate(1, 0)]]),
+            [Ok(()), Err(CommitError::Conflict)]
+        );
     }
 
     #[test]

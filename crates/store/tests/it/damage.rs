@@ -65,6 +65,7 @@ async fn a_start_with_a_row_that_cannot_be_read_is_refused() {
         ("UPDATE directory SET content = '{'", "table directory, row version 0", "EOF"),
         ("UPDATE directory SET content = '{\"colour\": 1}'", "table directory", "colour"),
         ("UPDATE directory SET version = -1", "table directory", "range"),
+        ("INSERT INTO rotation VALUES (3, x'00')", "table rotation, row 3", "1 bytes"),
     ];
     for (edit, table, complaint) in edits {
         let embedded = with_sessions().await;

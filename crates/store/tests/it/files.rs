@@ -57,6 +57,19 @@ async fn a_database_of_another_version_is_refused_and_left_alone() {
     assert_eq!(std::fs::read(embedded.database()).unwrap(), before);
 }
 
+#[tokio::test]
+async fn a_database_of_the_first_version_is_brought_forward() {
+    let embedded = Embedded::new();
+    commit(&embedded.store(), [start(1), start(2)]).await;
+    let embedded = embedded
+        .edited("DROP TABLE rotation; UPDATE meta SET schema_version = 1; UPDATE head SET generation = 4")
+        .await;
+    commit(&embedded.store(), [rotate(1, 4)]).await;
+    let embedded = embedded.reopened().await;
+    assert_eq!(stored(&embedded.store(), 1).await.generation, 5);
+    assert_eq!(stored(&embedded.store(), 2).await.generation, 4);
+}
+
 #[test]
 fn a_database_of_something_else_is_refused() {
     let dir = TempDir::new().unwrap();
