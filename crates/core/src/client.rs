@@ -3,6 +3,8 @@
 //! A registration is stored nowhere: the client carries it, sealed, as its `clientId`. What arrives here has
 //! already been unsealed; [`Registration::authenticate`] is the only maker of a [`KnownClient`].
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use subtle::Choice;
 
@@ -85,7 +87,7 @@ pub struct Registration {
     /// The client's name inside this server.
     pub id: ClientId,
     /// `clientName`, shown to people who approve.
-    pub name: String,
+    pub name: Arc<str>,
     /// `scopes`; empty for a legacy client.
     pub scopes: Scopes,
     /// `redirectUris`.
@@ -200,7 +202,7 @@ impl RegistrationPolicy {
         }
         Ok(Registration {
             id,
-            name: request.name.to_owned(),
+            name: request.name.into(),
             scopes,
             redirect_uris,
             grants,

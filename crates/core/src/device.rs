@@ -1,6 +1,7 @@
 //! Device authorization requests (RFC 8628).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::ids::{ClientId, DeviceRequestId, PersonId};
 use crate::scope::Scopes;
@@ -21,7 +22,7 @@ pub struct DeviceRequest {
     /// Who asked.
     pub client: ClientId,
     /// `clientName`, for the person who approves.
-    pub client_name: String,
+    pub client_name: Arc<str>,
     /// What was asked for; frozen here, so that what is approved is what is issued.
     pub scopes: Scopes,
     /// Where the request came from, for the person who approves.

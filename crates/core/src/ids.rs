@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -98,20 +99,20 @@ pub struct BadName {
     pub rule: &'static str,
 }
 
-/// Declares a validated string name.
+/// Declares a validated string name. It is shared when it is cloned, as every request does with some.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $rule:literal, $valid:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[serde(try_from = "Arc<str>", into = "Arc<str>")]
+        pub struct $name(Arc<str>);
 
         impl $name {
             #[doc = concat!("Parses the name: ", $rule, ".")]
             ///
             /// # Errors
             /// [`BadName`] naming the rule.
-            pub fn parse(text: impl Into<String>) -> Result<Self, BadName> {
+            pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, BadName> {
                 let text = text.into();
                 let valid: fn(&str) -> bool = $valid;
                 if valid(&text) { Ok(Self(text)) } else { Err(BadName { what: stringify!($name), rule: $rule }) }
@@ -130,14 +131,14 @@ macro_rules! name {
             }
         }
 
-        impl TryFrom<String> for $name {
+        impl TryFrom<Arc<str>> for $name {
             type Error = BadName;
-            fn try_from(text: String) -> Result<Self, BadName> {
+            fn try_from(text: Arc<str>) -> Result<Self, BadName> {
                 Self::parse(text)
             }
         }
 
-        impl From<$name> for String {
+        impl From<$name> for Arc<str> {
             fn from(name: $name) -> Self {
                 name.0
             }

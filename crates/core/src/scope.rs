@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,10 +21,10 @@ const LONGEST_SCOPE: usize = 128;
 /// At most so many characters in all of them: they travel inside client ids and access tokens.
 const LONGEST_SCOPES: usize = 2048;
 
-/// A set of scopes, in order and without duplicates.
+/// A set of scopes, in order and without duplicates. It is shared when it is cloned, as every request does.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Scopes(BTreeSet<String>);
+pub struct Scopes(Arc<BTreeSet<String>>);
 
 impl Scopes {
     /// Reads a list whose elements may themselves hold several scopes separated by spaces (some clients do that).
@@ -46,7 +47,7 @@ impl Scopes {
                 return Err(Refusal::InvalidScope);
             }
         }
-        Ok(Self(scopes))
+        Ok(Self(Arc::new(scopes)))
     }
 
     /// No scopes at all: a legacy registration, or a request that asks for everything granted.

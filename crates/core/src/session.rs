@@ -1,5 +1,7 @@
 //! Sessions: heads of refresh chains, and signed-in browsers.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientId, PersonId, SessionId};
@@ -42,7 +44,7 @@ pub enum Holder {
         /// Which one.
         id: ClientId,
         /// Its `clientName`, to be shown to the person.
-        name: String,
+        name: Arc<str>,
     },
 }
 

@@ -1,5 +1,7 @@
 //! What a decision says: the answer, what to write, and what to record.
 
+use std::sync::Arc;
+
 use crate::device::{DeviceRequest, DeviceState};
 use crate::directory::DirectoryFile;
 use crate::ids::{DeviceRequestId, PersonId, SessionId};
@@ -135,7 +137,7 @@ pub enum Event {
         /// By which grant.
         grant: &'static str,
         /// What the client calls itself.
-        client: String,
+        client: Arc<str>,
     },
     /// A refresh token was exchanged for the next.
     Refreshed {

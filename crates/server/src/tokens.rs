@@ -12,6 +12,8 @@
 //!
 //! A reader of any of them gets `None` for everything that this server did not make, whatever is wrong with it.
 
+use std::sync::Arc;
+
 use data_encoding::BASE64URL_NOPAD;
 use doorward_core::client::{GrantTypes, KnownClient, Registration};
 use doorward_core::credentials::SharedEntropy;
@@ -82,7 +84,7 @@ pub struct Access {
 #[derive(Serialize, Deserialize)]
 struct SealedRegistration {
     id: ClientId,
-    name: String,
+    name: Arc<str>,
     scopes: Scopes,
     redirect_uris: Vec<RedirectUri>,
     grants: GrantTypes,

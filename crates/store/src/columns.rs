@@ -36,7 +36,7 @@ impl BadColumn {
 pub(crate) fn holder(client: Option<[u8; 16]>, name: Option<String>) -> Result<Holder, BadColumn> {
     match (client, name) {
         (None, None) => Ok(Holder::Browser),
-        (Some(id), Some(name)) => Ok(Holder::Client { id: ClientId::from_bytes(id), name }),
+        (Some(id), Some(name)) => Ok(Holder::Client { id: ClientId::from_bytes(id), name: name.into() }),
         (None, Some(_)) | (Some(_), None) => Err(BadColumn::new("client", "it and client_name go together")),
     }
 }

@@ -174,7 +174,7 @@ mod tests {
             session: CODE.into(),
             person: person("ann"),
             grant: "authorization_code",
-            client: "cli".to_owned(),
+            client: "cli".into(),
         };
         assert_eq!(verdict, Verdict::change(Ok(issued), Change::StartSession(started), event));
     }

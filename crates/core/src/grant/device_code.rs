@@ -327,7 +327,7 @@ mod tests {
             session: REQUEST.into(),
             person: person("ann"),
             grant,
-            client: "cli".to_owned(),
+            client: "cli".into(),
         };
         assert_eq!(verdict.event, Some(event));
         let issued = verdict.reply.unwrap();

@@ -4,6 +4,8 @@
 //! [`askama::Template::render`]; every string is escaped on its way out. No page holds inline style or script, so
 //! [`content_security_policy`] can forbid both.
 
+use std::sync::Arc;
+
 use askama::Template;
 
 /// What every page has around its content.
@@ -81,7 +83,7 @@ pub(crate) struct Consent {
     /// What is being decided: an opaque value, posted back as `request`.
     pub(crate) request: String,
     /// What the tool calls itself. Anybody can register any name, and the page says so.
-    pub(crate) client_name: String,
+    pub(crate) client_name: Arc<str>,
     /// The code to compare with the tool's; device requests only.
     pub(crate) user_code: Option<String>,
     /// What the tool asks for.
@@ -174,7 +176,7 @@ pub(crate) struct SessionLine {
     /// The session's id, posted as `session` to end it.
     pub(crate) id: String,
     /// What the tool calls itself.
-    pub(crate) client_name: String,
+    pub(crate) client_name: Arc<str>,
     /// What it was granted, separated by spaces.
     pub(crate) scopes: String,
     /// When the person approved it.
@@ -386,7 +388,7 @@ mod tests {
             chrome: chrome(Some("Ada Lovelace")),
             action: text("/device/decision"),
             request: text(HOSTILE),
-            client_name: text(HOSTILE),
+            client_name: HOSTILE.into(),
             user_code: known.then(|| text("GPNW-SHFH")),
             scopes: if known { vec![scope] } else { Vec::new() },
             address: known.then(|| text("192.0.2.17")),
@@ -419,7 +421,7 @@ mod tests {
         };
         let session = |number: usize| SessionLine {
             id: format!("session-{number}"),
-            client_name: text(HOSTILE),
+            client_name: HOSTILE.into(),
             scopes: text("sso:account:access"),
             started: moment(),
             last_used: moment(),

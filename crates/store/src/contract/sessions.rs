@@ -37,7 +37,7 @@ async fn a_session_comes_back_whole(store: &Arc<dyn Store>) {
         ..session(2)
     };
     let far = Session {
-        holder: Holder::Client { id: CLIENT, name: String::new() },
+        holder: Holder::Client { id: CLIENT, name: "".into() },
         scopes: scopes("openid a:b sso-portal:*"),
         generation: u32::MAX,
         created_at: Timestamp::from_millis(-1),

@@ -90,7 +90,7 @@ fn open_device_request(request: DeviceRequest) -> Statement {
             value(Uuid::from_bytes(*request.id.as_bytes())),
             value(request.user_code.as_bytes().to_vec()),
             value(Uuid::from_bytes(*request.client.as_bytes())),
-            value(request.client_name.into_bytes()),
+            value(request.client_name.as_bytes().to_vec()),
             value(request.scopes.to_string()),
             value(request.requester.address),
             value(user_agent),
@@ -107,7 +107,9 @@ fn start_session(session: Session) -> Statement {
     let (ended_at, end_reason) = session_state_columns(session.state);
     let (client, client_name) = match session.holder {
         Holder::Browser => (None, None),
-        Holder::Client { id, name } => (Some(Uuid::from_bytes(*id.as_bytes())), Some(name.into_bytes())),
+        Holder::Client { id, name } => {
+            (Some(Uuid::from_bytes(*id.as_bytes())), Some(name.as_bytes().to_vec()))
+        }
     };
     Statement {
         sql: "INSERT INTO session (id, person, client, client_name, scopes, created_at, authenticated_at, \

@@ -221,7 +221,7 @@ fn read_device_request(row: &Row) -> Result<DeviceRequest, BadRow> {
             columns.read(user_code.map_err(|error| BadColumn::new("user_code", error)))?,
         ),
         client: ClientId::from_bytes(columns.get::<Uuid>("client")?.into_bytes()),
-        client_name: columns.text("client_name")?,
+        client_name: columns.text("client_name")?.into(),
         scopes: columns.read(columns::scopes(columns.get("scopes")?))?,
         requester: Requester {
             address: columns.get("address")?,
