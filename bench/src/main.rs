@@ -9,6 +9,7 @@ mod load;
 mod process;
 mod report;
 mod run;
+mod stored;
 mod subject;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ struct Arguments {
 enum Command {
     /// Start both servers, load them in turns, print the table.
     Run(run::Options),
+    /// What a refresh costs with few and with many sessions in the store, and on PostgreSQL.
+    Stored(stored::Options),
     /// Be the bare reference server.
     Bare(bare::Options),
 }
@@ -37,6 +40,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(options) => run::run(&options),
+        Command::Stored(options) => stored::run(&options),
         Command::Bare(options) => bare::run(&options),
     };
     match outcome {

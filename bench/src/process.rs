@@ -55,6 +55,31 @@ impl Server {
         Ok((server, ready))
     }
 
+    /// Starts `command`, which says nothing, and waits until somebody listens at `authority`.
+    pub(crate) async fn start_at(mut command: Command, authority: &str, log: &Path) -> anyhow::Result<Self> {
+        let written = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(written)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {:?}", command.as_std()))?;
+        let pid = child.id().context("the server ended at once")?;
+        let patience = Instant::now() + PATIENCE;
+        while tokio::net::TcpStream::connect(authority).await.is_err() {
+            let ended = child.try_wait()?.is_some();
+            ensure!(
+                !ended && Instant::now() < patience,
+                "{:?} does not come up:\n{}",
+                command.as_std(),
+                tail(log)
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(Self { child, pid })
+    }
+
     /// CPU time used so far, in user and kernel mode, by all its threads.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
         cpu_seconds(&self.pid.to_string())

@@ -259,7 +259,7 @@ async fn measure(
 }
 
 /// `all`, dealt out like cards to so many hands.
-fn deal<T>(all: Vec<T>, hands: usize) -> Vec<Vec<T>> {
+pub(crate) fn deal<T>(all: Vec<T>, hands: usize) -> Vec<Vec<T>> {
     let mut dealt: Vec<Vec<T>> = (0..hands).map(|_| Vec::new()).collect();
     for (index, one) in all.into_iter().enumerate() {
         dealt[index % hands].push(one);

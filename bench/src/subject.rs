@@ -83,6 +83,7 @@ impl Subject {
         let (server, ready) = Server::start::<BareReady>(command, &setup.scratch.join("bare.log")).await?;
         let target = Target {
             authority: split(&ready.endpoint)?.0,
+            forwarded: false,
             start_url: "https://bare.example/start".into(),
             register: "/register".into(),
             start_device: String::new(),
@@ -202,6 +203,7 @@ impl DoorwardReady {
         let (authority, prefix) = split(&self.oidc_endpoint)?;
         Ok(Target {
             authority,
+            forwarded: false,
             start_url: self.start_url.clone(),
             register: format!("{prefix}/client/register"),
             start_device: format!("{prefix}/device_authorization"),

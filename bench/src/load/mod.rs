@@ -35,8 +35,15 @@ impl Worker {
         sessions: Vec<Session>,
         devices: Vec<Device>,
     ) -> anyhow::Result<Self> {
-        let connection = Connection::open(&target.authority).await?;
+        let connection = open(target).await?;
         Ok(Self { connection, target: Arc::clone(target), sessions, devices, next: 0 })
+    }
+
+    /// Its sessions, beginning with the one whose turn is next.
+    pub(crate) fn into_sessions(mut self) -> Vec<Session> {
+        let turn = self.next.checked_rem(self.sessions.len()).unwrap_or(0);
+        self.sessions.rotate_left(turn);
+        self.sessions
     }
 
     /// The place of the next request's session or code among `many`.
@@ -45,6 +52,11 @@ impl Worker {
         self.next = turn + 1;
         Ok(turn)
     }
+}
+
+async fn open(target: &Target) -> anyhow::Result<Connection> {
+    let connection = Connection::open(&target.authority).await?;
+    Ok(if target.forwarded { connection.forwarding() } else { connection })
 }
 
 /// What a span of load came to.
@@ -102,7 +114,7 @@ async fn drive_one(mut worker: Worker, scenario: Scenario, deadline: Instant) ->
                 tally.errors += 1;
                 tally.first_error.get_or_insert_with(|| format!("{scenario:?}: {error:#}"));
                 // After a broken exchange the connection is in an unknown state.
-                match Connection::open(&worker.target.authority).await {
+                match open(&worker.target).await {
                     Ok(connection) => worker.connection = connection,
                     Err(_) => break,
                 }

@@ -55,6 +55,8 @@ impl Scenario {
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) authority: String,
+    /// Whether requests say that they come from many addresses, as a proxy would.
+    pub(crate) forwarded: bool,
     pub(crate) start_url: String,
     pub(crate) register: String,
     /// StartDeviceAuthorization; the bare server has none.
