@@ -90,6 +90,8 @@ def nodes(postgres: Postgres, tmp_path: Path):
         site.spawn()
     for site in nodes:
         site.wait()
+        # The port is taken first, and the schema made then.
+        assert site.api.call("GET", f"http://127.0.0.1:{site.port}/healthz").status == 200
     checked = doorward("check", "-c", "doorward.toml", cwd=nodes[0].folder)
     assert "ok    store: can be opened" in checked.stdout, checked.stdout
     yield nodes
@@ -146,3 +148,53 @@ def test_replay_on_another_node_ends_the_session_everywhere(nodes):
     assert_refused_refresh(two.refresh(login, oldest))
     one.assert_dead(login)
     two.assert_dead(login)
+
+
+def test_wrong_passwords_over_two_nodes_are_limited_as_on_one(nodes):
+    guesser = Person(ADA)
+    pages = [guesser.open(f"http://127.0.0.1:{site.port}/sign-in") for site in nodes]
+
+    def guess(turn: int, password: str):
+        return guesser.press(pages[turn % 2], "Sign in", user_name=ADA.user_name, password=password)
+
+    told = [guess(turn, f"guess {turn}").alert for turn in range(16)]
+    assert all("do not go together" in text for text in told[:10]), told
+    assert all("Too many attempts" in text for text in told[10:]), told
+    # The right one comes too late, on either node, and on one that has been started anew.
+    nodes[1].kill()
+    nodes[1].start()
+    for turn in range(2):
+        assert "Too many attempts" in guess(turn, ADA.password).alert
+    for site in nodes:
+        assert "sign_in_throttled" in site.log.read_text()
+
+
+def test_user_codes_over_two_nodes_are_limited_as_on_one(nodes):
+    one = nodes[0].api
+    person = Person(ADA)
+    request = one.start_device(one.register())
+    pages = [person.arrive(f"http://127.0.0.1:{nodes[0].port}/device")]
+    # Behind one name a browser has one session; here the port is in the cookie's name.
+    first, second = (str(site.port) for site in nodes)
+    person.cookies |= {name.replace(first, second): value for name, value in person.cookies.items()}
+    pages.append(person.open(f"http://127.0.0.1:{second}/device"))
+    told = [person.press(pages[turn % 2], "Continue", user_code="BCDF-GHJK").alert for turn in range(14)]
+    assert all("No tool is waiting with that code" in text for text in told[:10]), told
+    assert all("Too many wrong codes" in text for text in told[10:]), told
+    for page in pages:
+        assert not person.press(page, "Continue", user_code=request["userCode"]).has("Approve")
+
+
+def test_guess_is_an_error_and_never_free_while_the_database_is_away(nodes, postgres: Postgres):
+    guesser = Person(ADA)
+    page = guesser.open(f"http://127.0.0.1:{nodes[0].port}/sign-in")
+    postgres.kill()
+    for password in (ADA.password, "wrong"):
+        answer = guesser.press(page, "Sign in", user_name=ADA.user_name, password=password)
+        assert answer.status == 500 and "Something went wrong here" in answer.text, answer
+    postgres.start()
+    deadline = time.monotonic() + 30
+    while (answer := guesser.press(page, "Sign in", user_name=ADA.user_name, password=ADA.password)).status == 500:
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.3)
+    assert answer.heading == "Your access", answer

@@ -19,7 +19,7 @@ use crate::redirect::RedirectUri;
 use crate::scope::Scopes;
 use crate::secret::{CodeChallenge, UserCodeHash};
 use crate::session::{Holder, Session, SessionState};
-use crate::store::{CommitError, KeptRequests, Outage, Store};
+use crate::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use crate::time::{Lifetime, Lifetimes, Timestamp};
 use crate::verdict::Change;
 
@@ -323,6 +323,10 @@ impl Store for TestStore {
             Some(failure) => Err(failure),
             None => inner.rows.commit(&changes),
         }
+    }
+
+    async fn take(&self, _: &[Allowance], _: Timestamp) -> Result<bool, Outage> {
+        Err(Outage("no rule of core takes allowances".into()))
     }
 
     async fn sweep(&self, _: Timestamp, _: usize) -> Result<usize, Outage> {

@@ -1,11 +1,12 @@
 //! The contract of the store.
 //!
-//! Typed reads and one write. [`Store::commit`] is atomic and each of its changes carries its guard; when a guard
+//! Typed reads, one write, and [`Store::take`] for how often something may be done. [`Store::commit`] is atomic and each of its changes carries its guard; when a guard
 //! fails nothing is written and the caller, who reads and decides again, sees [`CommitError::Conflict`]. A commit
 //! that was answered survives the death of the process, and one with a durable change ([`Change::is_durable`]) that
 //! of the machine. A read that begins after a commit was answered sees it.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ use crate::directory::Directory;
 use crate::ids::{DeviceRequestId, PersonId, SessionId};
 use crate::secret::UserCodeHash;
 use crate::session::Session;
-use crate::time::Timestamp;
+use crate::time::{Lifetime, Timestamp};
 use crate::verdict::Change;
 
 /// A backend. Every one of them passes `doorward_store::contract`.
@@ -71,8 +72,19 @@ pub trait Store: Send + Sync + 'static {
     /// wrote.
     async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError>;
 
+    /// Takes one of each of `allowances`, or nothing when one of them is used up; answers whether it took them.
+    ///
+    /// Exact, whoever takes at the same moment, and on whichever node: nobody is given more than an allowance says,
+    /// and what is refused is taken from no other allowance. What was taken may be forgotten with the process, where
+    /// that is the only one.
+    ///
+    /// # Errors
+    /// [`Outage`] when the store cannot tell; they may have been taken.
+    async fn take(&self, allowances: &[Allowance], now: Timestamp) -> Result<bool, Outage>;
+
     /// Forgets at most `limit` rows that are of no more use at `now`: device requests past
-    /// [`DeviceRequest::forget_at`], and sessions past their expiry. Answers how many went.
+    /// [`DeviceRequest::forget_at`], sessions past their expiry, and allowances that have been whole for
+    /// [`WHOLE_BEFORE_FORGOTTEN`]. Answers how many went.
     ///
     /// An ended session stays until it expires, for its id guards against a second redemption.
     ///
@@ -88,6 +100,39 @@ pub struct KeptRequests {
     pub from_address: usize,
     /// From anywhere.
     pub total: usize,
+}
+
+/// How often something may be done: `burst` times at once, and then once `every` so many milliseconds.
+///
+/// What is kept of one is a single moment, its *theoretical arrival time* (GCRA, ITU-T I.371 annex A): the moment at
+/// which all of it is there again. Each time one is taken, that is put off by `every`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Whose it is and what for. Allowances with the same key have the same `every` and `burst`.
+    pub key: u32,
+    /// Milliseconds until one more is there.
+    pub every: u32,
+    /// How many are there at most.
+    pub burst: NonZeroU32,
+}
+
+/// How long an allowance is kept after it is whole again, so that a node whose clock is a little ahead of the others'
+/// forgets nothing that counts for them.
+pub const WHOLE_BEFORE_FORGOTTEN: Lifetime = Lifetime::from_seconds(60);
+
+impl Allowance {
+    /// The latest moment at which it may be whole again if one is to be taken at `now`.
+    #[must_use]
+    pub fn latest_whole_at(&self, now: Timestamp) -> Timestamp {
+        let spare = i64::from(self.burst.get() - 1) * i64::from(self.every);
+        Timestamp::from_millis(now.millis().saturating_add(spare))
+    }
+
+    /// When it is whole again after one was taken at `now`, `whole_at` being when it would have been before.
+    #[must_use]
+    pub fn whole_after(&self, whole_at: Timestamp, now: Timestamp) -> Timestamp {
+        Timestamp::from_millis(whole_at.max(now).millis().saturating_add(i64::from(self.every)))
+    }
 }
 
 /// The store failed: our fault, never the caller's. The text is for the operator.

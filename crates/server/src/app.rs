@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::ambient::Clock;
 use crate::dev::Development;
+use crate::guesses::Guesses;
 use crate::limits::Limits;
 use crate::site::Site;
 use crate::tokens::Tokens;
@@ -26,6 +27,7 @@ pub struct App {
     pub(crate) passwords: Passwords,
     pub(crate) broker: Arc<dyn CredentialBroker>,
     pub(crate) limits: Limits,
+    pub(crate) guesses: Guesses,
     pub(crate) policy: Policy,
     pub(crate) development: Option<Development>,
 }
@@ -108,6 +110,7 @@ impl App {
         Self {
             tokens: Tokens::new(&keys, entropy),
             limits: Limits::new(&clock, policy.poll_interval, policy.rate_limits),
+            guesses: Guesses::new(&keys, policy.rate_limits),
             passwords: Passwords::new(PASSWORDS_AT_ONCE),
             site,
             store,

@@ -8,6 +8,7 @@ mod audit;
 pub mod cli;
 pub mod config;
 pub mod dev;
+pub mod guesses;
 pub mod http;
 pub mod keyfile;
 pub mod limits;

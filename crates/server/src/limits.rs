@@ -1,4 +1,5 @@
-//! How often somebody may ask. Counted by the server's own clock, and in this process alone.
+//! How often somebody may ask. Counted by the server's own clock, and in this process alone: these limits keep a node from
+//! being kept busy, and each node has to look after itself. What protects an account is in `guesses.rs`.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,7 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
+use doorward_core::ids::{DeviceRequestId, SessionId};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -41,12 +42,6 @@ struct Calls {
     device_starts: Limiter<IpAddr>,
     tokens: Limiter<IpAddr>,
     portal: Limiter<SessionId>,
-    passwords_of: Limiter<PersonId>,
-    passwords_of_from: Limiter<(PersonId, IpAddr)>,
-    passwords_from: Limiter<IpAddr>,
-    codes_by: Limiter<SessionId>,
-    codes_from: Limiter<IpAddr>,
-    codes: Limiter<()>,
 }
 
 /// Somebody asked too often.
@@ -54,8 +49,8 @@ struct Calls {
 pub struct TooOften;
 
 /// What is limited beside device polls, which have their own interval.
-#[derive(Clone, Debug)]
-pub enum Call<'a> {
+#[derive(Clone, Copy, Debug)]
+pub enum Call {
     /// RegisterClient, StartDeviceAuthorization or `/authorize`, which anybody may call.
     Anonymous(IpAddr),
     /// A device request to be kept.
@@ -64,10 +59,6 @@ pub enum Call<'a> {
     Token(IpAddr),
     /// A portal operation.
     Portal(SessionId),
-    /// A password typed for a person, from an address; nobody for a name that nobody can have.
-    Password(Option<&'a PersonId>, IpAddr),
-    /// A user code typed in a browser's session, from an address.
-    UserCode(SessionId, IpAddr),
 }
 
 impl Limits {
@@ -87,14 +78,6 @@ impl Limits {
             tokens: limiter(clock, Duration::from_millis(20), 500),
             // Tools list the roles of every account at once.
             portal: limiter(clock, Duration::from_millis(10), 1000),
-            // From many networks together more is allowed than from one, or anybody could lock anybody out.
-            passwords_of: limiter(clock, Duration::from_secs(5), 100),
-            passwords_of_from: limiter(clock, Duration::from_secs(30), 10),
-            passwords_from: limiter(clock, Duration::from_secs(2), 50),
-            // 34.5 bits, ten tries and then one a minute: hopeless, also from many sessions at once.
-            codes_by: limiter(clock, Duration::from_mins(1), 10),
-            codes_from: limiter(clock, Duration::from_secs(5), 50),
-            codes: limiter(clock, Duration::from_millis(500), 1000),
         });
         Self { polls, calls }
     }
@@ -111,25 +94,13 @@ impl Limits {
     ///
     /// # Errors
     /// [`TooOften`].
-    pub fn call(&self, call: &Call<'_>) -> Result<(), TooOften> {
+    pub fn call(&self, call: Call) -> Result<(), TooOften> {
         let Some(calls) = &self.calls else { return Ok(()) };
         match call {
-            Call::Anonymous(address) => check(Some(&calls.anonymous), &network(*address)),
-            Call::DeviceStart(address) => check(Some(&calls.device_starts), &network(*address)),
-            Call::Token(address) => check(Some(&calls.tokens), &network(*address)),
-            Call::Portal(session) => check(Some(&calls.portal), session),
-            Call::Password(person, address) => {
-                let network = network(*address);
-                check(Some(&calls.passwords_from), &network)?;
-                let Some(person) = *person else { return Ok(()) };
-                check(Some(&calls.passwords_of_from), &(person.clone(), network))?;
-                check(Some(&calls.passwords_of), person)
-            }
-            Call::UserCode(session, address) => {
-                check(Some(&calls.codes_by), session)?;
-                check(Some(&calls.codes_from), &network(*address))?;
-                check(Some(&calls.codes), &())
-            }
+            Call::Anonymous(address) => check(Some(&calls.anonymous), &network(address)),
+            Call::DeviceStart(address) => check(Some(&calls.device_starts), &network(address)),
+            Call::Token(address) => check(Some(&calls.tokens), &network(address)),
+            Call::Portal(session) => check(Some(&calls.portal), &session),
         }
     }
 
@@ -139,27 +110,11 @@ impl Limits {
             polls.retain_recent();
         }
         if let Some(calls) = &self.calls {
-            let Calls {
-                anonymous,
-                device_starts,
-                tokens,
-                portal,
-                passwords_of,
-                passwords_of_from,
-                passwords_from,
-                codes_by,
-                codes_from,
-                codes: _,
-            } = calls;
+            let Calls { anonymous, device_starts, tokens, portal } = calls;
             anonymous.retain_recent();
             device_starts.retain_recent();
             tokens.retain_recent();
             portal.retain_recent();
-            passwords_of.retain_recent();
-            passwords_of_from.retain_recent();
-            passwords_from.retain_recent();
-            codes_by.retain_recent();
-            codes_from.retain_recent();
         }
     }
 }
@@ -224,17 +179,9 @@ mod tests {
     fn an_ipv6_network_counts_as_one() {
         let limits = Limits::new(&clock(), 1, true);
         let address = |last: u16| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 1, 0, 0, 0, last));
-        assert!((0..1000).any(|last| limits.call(&Call::Anonymous(address(last))) == Err(TooOften)));
+        assert!((0..1000).any(|last| limits.call(Call::Anonymous(address(last))) == Err(TooOften)));
         let mapped = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0x7f00, 1));
         assert_eq!(network(mapped), IpAddr::from([127, 0, 0, 1]));
-    }
-
-    #[test]
-    fn one_network_cannot_lock_a_person_out_for_the_others() {
-        let (limits, ada) = (Limits::new(&clock(), 1, true), PersonId::parse("ada").unwrap());
-        let from = |last: u8| Call::Password(Some(&ada), [192, 0, 2, last].into());
-        assert!((0..20).any(|_| limits.call(&from(1)) == Err(TooOften)));
-        assert_eq!(limits.call(&from(2)), Ok(()));
     }
 
     #[test]
@@ -242,7 +189,7 @@ mod tests {
         let limits = Limits::new(&clock(), 0, false);
         for _ in 0..10_000 {
             assert_eq!(limits.poll(DeviceRequestId::from_bytes([1; 16])), Ok(()));
-            assert_eq!(limits.call(&Call::Anonymous([127, 0, 0, 1].into())), Ok(()));
+            assert_eq!(limits.call(Call::Anonymous([127, 0, 0, 1].into())), Ok(()));
         }
     }
 }

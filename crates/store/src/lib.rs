@@ -6,6 +6,7 @@
 //! [`open`](open::open) is the one list of backends. A new backend is a new line there and one more run of
 //! [`contract::suite`].
 
+mod allowances;
 mod columns;
 #[expect(
     clippy::missing_panics_doc,

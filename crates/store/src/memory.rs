@@ -10,10 +10,11 @@ use doorward_core::directory::Directory;
 use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::{Holder, Session, SessionState};
-use doorward_core::store::{CommitError, KeptRequests, Outage, Store};
+use doorward_core::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
 
+use crate::allowances::AllowanceTable;
 use crate::devices::DeviceTable;
 
 /// Keeps everything in this process.
@@ -82,6 +83,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn take(&self, allowances: &[Allowance], now: Timestamp) -> Result<bool, Outage> {
+        Ok(self.state().allowances.take(allowances, now))
+    }
+
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, Outage> {
         let mut state = self.state();
         let requests = state.devices.forgettable(now, limit);
@@ -94,7 +99,8 @@ impl Store for MemoryStore {
         for id in &sessions {
             state.remove_session(*id);
         }
-        Ok(requests.len() + sessions.len())
+        let gone = requests.len() + sessions.len();
+        Ok(gone + state.allowances.sweep(now, limit - gone))
     }
 }
 
@@ -104,6 +110,7 @@ struct State {
     sessions: HashMap<SessionId, Session>,
     by_expiry: BTreeSet<(Timestamp, SessionId)>,
     directory: Arc<Directory>,
+    allowances: AllowanceTable,
 }
 
 /// How to take one change back.

@@ -10,7 +10,7 @@ use doorward_core::directory::Directory;
 use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
-use doorward_core::store::{CommitError, KeptRequests, Outage, Store};
+use doorward_core::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
 
@@ -126,6 +126,10 @@ impl Store for WatchedStore {
             self.commits.fetch_add(1, Ordering::Relaxed);
         }
         outcome
+    }
+
+    async fn take(&self, allowances: &[Allowance], now: Timestamp) -> Result<bool, Outage> {
+        self.write()?.take(allowances, now).await
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, Outage> {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use doorward::ambient::Clock;
-use doorward::limits::{Call, Limits};
+use doorward::guesses::{Guess, Guesses};
 use doorward_core::ids::SessionId;
+use doorward_keys::KeyRing;
+use doorward_store::MemoryStore;
 use doorward_testkit::{Form, Kit, START, on_every_store};
 
 #[tokio::test]
@@ -31,25 +31,29 @@ async fn ledger_39_a_session_has_ten_guesses_and_then_one_a_minute() {
 }
 
 /// How many of a thousand sessions' ten guesses each are looked up.
-fn looked_up(address: impl Fn(u16) -> IpAddr) -> usize {
-    let limits = Limits::new(&Arc::new(Clock::fixed(START)), 1, true);
+async fn looked_up(address: impl Fn(u16) -> IpAddr) -> usize {
+    let (guesses, store) = (Guesses::new(&KeyRing::new(&[7; 32]), true), MemoryStore::default());
     let session = |n: u16| {
         let mut bytes = [0; 16];
         bytes[..2].copy_from_slice(&n.to_be_bytes());
         SessionId::from_bytes(bytes)
     };
-    let guesses = (0..1000).flat_map(|n| std::iter::repeat_n(n, 10));
-    guesses.filter(|n| limits.call(&Call::UserCode(session(*n), address(*n))).is_ok()).count()
+    let mut looked_up = 0;
+    for n in (0..1000).flat_map(|n| std::iter::repeat_n(n, 10)) {
+        let guess = Guess::UserCode(session(n), address(n));
+        looked_up += usize::from(guesses.allow(&store, guess, START).await.expect("memory does not fail"));
+    }
+    looked_up
 }
 
-#[test]
-fn ledger_39_many_sessions_of_one_address_share_its_budget() {
-    assert_eq!(looked_up(|_| [192, 0, 2, 1].into()), 50);
+#[tokio::test]
+async fn ledger_39_many_sessions_of_one_address_share_its_budget() {
+    assert_eq!(looked_up(|_| [192, 0, 2, 1].into()).await, 50);
 }
 
-#[test]
-fn ledger_39_many_sessions_of_many_addresses_share_one_budget() {
-    let allowed = looked_up(|n| IpAddr::from(u32::from(n).to_be_bytes()));
+#[tokio::test]
+async fn ledger_39_many_sessions_of_many_addresses_share_one_budget() {
+    let allowed = looked_up(|n| IpAddr::from(u32::from(n).to_be_bytes())).await;
     // Of 20^8 codes: a thousand guesses hit one of a thousand open requests once in 25 000 times.
     assert!((500..=1000).contains(&allowed), "{allowed}");
 }
@@ -170,4 +174,32 @@ async fn ledger_39_a_name_that_nobody_can_have_counts_as_much_as_any() {
         refused += usize::from(page.text().contains("Too many attempts"));
     }
     assert_eq!(refused, 3);
+}
+
+/// While the store cannot count, nobody may guess: that is our fault and said so, and no guess is free.
+#[tokio::test]
+async fn ledger_39_a_store_that_fails_is_neither_too_often_nor_a_free_guess() {
+    let kit = Kit::with(|setup| setup.rate_limits = true).await;
+    let client = kit.device_client().await;
+    let device = kit.start_device(&client).await;
+    let mut known = kit.browser().signed_in("ada").await;
+    let mut unknown = kit.browser();
+    let form = unknown.sign_in_form("/start").await.with("user_name", "ada");
+    kit.store().fail(false, true);
+    for password in ["analytical-engine", "wrong"] {
+        let page = unknown.submit(&form.clone().with("password", password)).await;
+        assert_eq!(page.status, 500, "{}", page.text());
+        assert!(page.text().contains("The fault is ours"), "{}", page.text());
+    }
+    for code in [device.user_code.as_str(), "BCDF-GHJK"] {
+        let page = known.type_code(code).await;
+        assert_eq!(page.status, 500, "{}", page.text());
+        assert!(Form::find(page.text(), "/device/decision").is_none(), "{}", page.text());
+    }
+    kit.store().fail(false, false);
+    // Nothing was taken meanwhile: after one sign-in, nine are left.
+    for n in 0..9 {
+        let page = unknown.submit(&form.clone().with("password", "wrong")).await.ok();
+        assert!(page.text().contains("do not go together"), "{n}: {}", page.text());
+    }
 }

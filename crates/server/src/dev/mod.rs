@@ -14,7 +14,7 @@ use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
 use doorward_core::refusal::Refusal;
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
-use doorward_core::store::{CommitError, KeptRequests, Outage, Store};
+use doorward_core::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use doorward_core::time::{Lifetime, Timestamp};
 use doorward_core::verdict::Change;
 use doorward_upstream::credentials::built_in::BuiltIn;
@@ -103,6 +103,10 @@ impl Store for FaultyStore {
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
         self.available()?.commit(changes).await
+    }
+
+    async fn take(&self, allowances: &[Allowance], now: Timestamp) -> Result<bool, Outage> {
+        self.available()?.take(allowances, now).await
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, Outage> {

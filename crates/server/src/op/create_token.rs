@@ -18,7 +18,7 @@ pub(crate) async fn run(app: &App, caller: &Caller, body: &[u8]) -> Result<Vec<u
     let client = match app.tokens.authenticate(&input.client_id, &input.client_secret, caller.now) {
         Ok(client) => client,
         Err(refusal) => {
-            app.limits.call(&Call::Token(caller.address))?;
+            app.limits.call(Call::Token(caller.address))?;
             return Err(refusal.into());
         }
     };
@@ -33,21 +33,21 @@ pub(crate) async fn run(app: &App, caller: &Caller, body: &[u8]) -> Result<Vec<u
         Grant::DeviceCode(code) => {
             client.may_use(GrantType::DeviceCode)?;
             let Some(id) = app.tokens.device_request(code) else {
-                app.limits.call(&Call::Token(caller.address))?;
+                app.limits.call(Call::Token(caller.address))?;
                 return Err(Refusal::InvalidGrant.into());
             };
             app.limits.poll(id)?;
             redeem(store, &device_code::Redeem { id }, &request).await?
         }
         Grant::AuthorizationCode { code, redirect_uri, verifier } => {
-            app.limits.call(&Call::Token(caller.address))?;
+            app.limits.call(Call::Token(caller.address))?;
             client.may_use(GrantType::AuthorizationCode)?;
             let code = app.tokens.code(code).ok_or(Refusal::InvalidGrant)?;
             let proof = Tokens::proof(verifier);
             redeem(store, &authorization_code::Redeem { code: &code, redirect_uri, proof }, &request).await?
         }
         Grant::RefreshToken(token) => {
-            app.limits.call(&Call::Token(caller.address))?;
+            app.limits.call(Call::Token(caller.address))?;
             client.may_use(GrantType::RefreshToken)?;
             let (session, generation) = app.tokens.refresh(token).ok_or(Refusal::InvalidRefreshToken)?;
             redeem(store, &refresh_token::Redeem { session, generation }, &request).await?

@@ -32,7 +32,7 @@ pub(crate) async fn authenticate(
     if caller.now >= access.expires_at {
         return Err(PortalRefusal::Unauthorized.into());
     }
-    app.limits.call(&Call::Portal(access.session))?;
+    app.limits.call(Call::Portal(access.session))?;
     let session = app.store.session(access.session).await?;
     let directory = app.store.directory().await?;
     let live = session.is_some_and(|session| session.is_live(caller.now));

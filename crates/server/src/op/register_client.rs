@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::limits::Call;
 
 pub(crate) fn run(app: &App, caller: &Caller, body: &[u8]) -> Result<Vec<u8>, Failure<Refusal>> {
-    app.limits.call(&Call::Anonymous(caller.address))?;
+    app.limits.call(Call::Anonymous(caller.address))?;
     let input = Input::decode(body)?;
     if let Some(issuer_url) = &input.issuer_url
         && !app.site.knows_start_url(issuer_url)

@@ -27,7 +27,7 @@ pub(crate) async fn run(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Vec<u8>, Failure<Refusal>> {
-    app.limits.call(&Call::Anonymous(caller.address))?;
+    app.limits.call(Call::Anonymous(caller.address))?;
     let input = Input::decode(body)?;
     let client = app.tokens.authenticate(&input.client_id, &input.client_secret, caller.now)?;
     client.may_use(GrantType::DeviceCode)?;
@@ -39,7 +39,7 @@ pub(crate) async fn run(
         return Err(Refusal::InvalidRequest("startUrl is not a start URL of this server".into()).into());
     }
 
-    app.limits.call(&Call::DeviceStart(caller.address))?;
+    app.limits.call(Call::DeviceStart(caller.address))?;
     let kept = app.store.device_requests_kept(caller.address).await?;
     let quota = app.policy.device_requests;
     if kept.from_address >= quota.from_address || kept.total >= quota.total {

@@ -79,7 +79,7 @@ impl<'a> Parameters<'a> {
 pub(crate) async fn show(received: Received) -> Response {
     serve(received, async |page, _| {
         let Page { app, caller, visit, .. } = page;
-        if app.limits.call(&Call::Anonymous(caller.address)).is_err() {
+        if app.limits.call(Call::Anonymous(caller.address)).is_err() {
             let notice = Notice::failed(
                 "Too many requests",
                 "Wait a minute, then start the sign-in again from the tool.",

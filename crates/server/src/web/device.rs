@@ -15,8 +15,8 @@ use super::visit::{Browser, Visit};
 use super::{Notice, Page, Stop, html, moment, outcome, scope_lines, serve};
 use crate::app::{App, DeviceGrant};
 use crate::audit;
+use crate::guesses::Guess;
 use crate::http::received::Received;
-use crate::limits::Call;
 use crate::op::Caller;
 use crate::tokens::About;
 
@@ -62,7 +62,8 @@ pub(crate) async fn look_up(received: Received) -> Response {
         let posted = page.form(body).await?;
         let typed: String = posted.get("user_code").trim().chars().take(LONGEST_TYPED).collect();
 
-        if app.limits.call(&Call::UserCode(browser.session.id, caller.address)).is_err() {
+        let guess = Guess::UserCode(browser.session.id, caller.address);
+        if !app.guesses.allow(&*app.store, guess, caller.now).await? {
             info!(target: "audit", event = "user_code_throttled", person = %browser.session.person, address = %caller.address);
             return Ok(form(app, visit, typed, Some(TOO_OFTEN)));
         }

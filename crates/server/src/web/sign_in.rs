@@ -18,8 +18,8 @@ use super::visit::{Visit, no_session_cookie, session_cookie};
 use super::{Notice, Page, Stop, html, outcome, see_other, serve, set_cookie};
 use crate::app::App;
 use crate::audit;
+use crate::guesses::Guess;
 use crate::http::received::Received;
-use crate::limits::Call;
 use crate::op::Caller;
 
 /// One sentence for every reason: the page does not tell who exists.
@@ -51,7 +51,8 @@ pub(crate) async fn sign_in(received: Received) -> Response {
 
         // A name that nobody can have is refused as late as any other, and counts as much.
         let person = PersonId::parse(typed).ok();
-        if app.limits.call(&Call::Password(person.as_ref(), caller.address)).is_err() {
+        let guess = Guess::Password(person.as_ref(), caller.address);
+        if !app.guesses.allow(&*app.store, guess, caller.now).await? {
             info!(target: "audit", event = "sign_in_throttled", address = %caller.address);
             return refuse(TOO_OFTEN);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use doorward_core::store::Store;
 
+mod allowances;
 mod atomicity;
 mod devices;
 mod directories;
@@ -21,4 +22,5 @@ pub async fn suite(open: impl AsyncFn() -> Arc<dyn Store>) {
     directories::rules(&open).await;
     atomicity::rules(&open).await;
     races::rules(&open).await;
+    allowances::rules(&open).await;
 }

@@ -23,7 +23,7 @@ use super::fixtures::{
 };
 
 /// How many run at once.
-const RUNNERS: usize = 64;
+pub(super) const RUNNERS: usize = 64;
 
 type Redeemed = Settled<Result<Issued, Refusal>>;
 
@@ -42,7 +42,7 @@ pub(super) async fn rules(open: &impl AsyncFn() -> Arc<dyn Store>) {
 }
 
 /// Runs `runner` many times, all let go at the same moment.
-async fn race<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+pub(super) async fn race<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     store: &Arc<dyn Store>,
     runner: impl Fn(Arc<dyn Store>, usize) -> F,
 ) -> Vec<T> {

@@ -9,12 +9,14 @@
 //! - Device requests and the directory are read from memory, sessions through a bounded cache. Only the writer
 //!   fills them, after the COMMIT and before it answers, so no reader sees what is not committed and every reader
 //!   sees what was answered.
+//! - Allowances are in memory alone, and whole again after a restart: whoever could restart the server over and over
+//!   would not have to guess, and a write to the disk for each guess would be a lever for those who do.
 //! - A failed sync is never tried again, because the kernel may have dropped the pages it could not write: the
 //!   store stops writing until the server is restarted.
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use doorward_core::device::DeviceRequest;
@@ -22,11 +24,12 @@ use doorward_core::directory::Directory;
 use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
-use doorward_core::store::{CommitError, KeptRequests, Outage, Store};
+use doorward_core::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::allowances::AllowanceTable;
 use crate::open::OpenError;
 use files::DataDirectory;
 use published::Published;
@@ -55,6 +58,7 @@ pub struct EmbeddedStore {
     jobs: mpsc::Sender<Job>,
     published: Arc<Published>,
     readers: Arc<Readers>,
+    allowances: Mutex<AllowanceTable>,
 }
 
 impl EmbeddedStore {
@@ -71,7 +75,7 @@ impl EmbeddedStore {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writer = Writer::new(connection, directory, published.clone(), logged)?;
         writer.start(queue)?;
-        Ok(Self { jobs, published, readers })
+        Ok(Self { jobs, published, readers, allowances: Mutex::default() })
     }
 
     /// Writes what was queued, folds the write-ahead log into the database and lets go of the directory.
@@ -81,6 +85,11 @@ impl EmbeddedStore {
     pub async fn close(&self) -> Result<(), Outage> {
         self.readers.close().await;
         self.ask(|answer| Job::Close { answer }).await?
+    }
+
+    /// The allowances. Nothing that is done to them can panic halfway.
+    fn allowances(&self) -> MutexGuard<'_, AllowanceTable> {
+        self.allowances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a job to the writer and waits for its answer.
@@ -150,8 +159,12 @@ impl Store for EmbeddedStore {
         self.ask(|answer| Job::Commit { changes, answer }).await?
     }
 
+    async fn take(&self, allowances: &[Allowance], now: Timestamp) -> Result<bool, Outage> {
+        Ok(self.allowances().take(allowances, now))
+    }
+
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, Outage> {
-        let mut gone = 0;
+        let mut gone = self.allowances().sweep(now, limit);
         while gone < limit {
             let batch = SWEEP_BATCH.min(limit - gone);
             let went = self.ask(|answer| Job::Sweep { now, limit: batch, answer }).await??;

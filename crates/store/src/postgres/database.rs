@@ -14,6 +14,8 @@
 //!   nor "nothing was written" would be certain. The client's own retry is then decided on what is stored, and that
 //!   of a refresh meets the grace window.
 //!
+//! An allowance is the exception: it may be taken twice then, which costs a guess and gives none.
+//!
 //! A write whose answer did not come in time may have been made too, and is not tried again: a slow database gets no
 //! more to do.
 

@@ -42,8 +42,10 @@ struct Migration {
 }
 
 /// All versions, from 1. Never change one that was released: databases remember its checksum.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, oldest_server: 1, sql: include_str!("migrations/0001_first.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, oldest_server: 1, sql: include_str!("migrations/0001_first.sql") },
+    Migration { version: 2, oldest_server: 1, sql: include_str!("migrations/0002_allowances.sql") },
+];
 
 /// The version that this server reads and writes.
 pub(super) const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;

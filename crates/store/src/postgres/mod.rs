@@ -5,6 +5,7 @@
 //!   two round trips, its read and its guarded write, and what one node ended is ended on all.
 //! - Guards are in the SQL. A change alone is one statement; several are one transaction in READ COMMITTED, rolled
 //!   back when a guard fails. Rotations of many callers share statements, in `lanes.rs`.
+//! - What is taken of an allowance is taken for all nodes: `allowances.rs`.
 //! - What is tried again, and what a lost connection means to a write, is told in `database.rs`.
 //! - Every wait has an end: for a connection, for a lock, for a statement, for the whole of a call. A database that is
 //!   away is an outage for as long as it is, and no longer; nothing has to be restarted.
@@ -16,12 +17,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use doorward_core::device::{DeviceRequest, KNOWN_AFTER_EXPIRY};
+use doorward_core::device::DeviceRequest;
 use doorward_core::directory::Directory;
 use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
-use doorward_core::store::{CommitError, KeptRequests, Outage, Store};
+use doorward_core::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
 use tokio::sync::OnceCell;
@@ -31,6 +32,7 @@ use database::Database;
 use directory::KeptDirectory;
 use lanes::{Lanes, Rotation};
 
+mod allowances;
 mod changes;
 mod connect;
 mod database;
@@ -185,23 +187,21 @@ impl Store for PostgresStore {
         outcome
     }
 
+    async fn take(&self, allowances: &[Allowance], now: Timestamp) -> Result<bool, Outage> {
+        allowances::take(self.database().await?, allowances, now).await
+    }
+
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, Outage> {
         let database = self.database().await?;
         let mut gone = 0;
-        while gone < limit {
-            let batch = SWEEP_BATCH.min(limit - gone);
-            let went = rows::sweep_device_requests(database, now.minus(KNOWN_AFTER_EXPIRY), batch).await?;
-            gone += went;
-            if went < batch {
-                break;
-            }
-        }
-        while gone < limit {
-            let batch = SWEEP_BATCH.min(limit - gone);
-            let went = rows::sweep_sessions(database, now, batch).await?;
-            gone += went;
-            if went < batch {
-                break;
+        for swept in rows::SWEPT {
+            while gone < limit {
+                let batch = SWEEP_BATCH.min(limit - gone);
+                let went = rows::sweep(database, swept, now, batch).await?;
+                gone += went;
+                if went < batch {
+                    break;
+                }
             }
         }
         Ok(gone)

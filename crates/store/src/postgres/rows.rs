@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use doorward_core::device::{DeviceRequest, Requester};
+use doorward_core::device::{DeviceRequest, KNOWN_AFTER_EXPIRY, Requester};
 use doorward_core::directory::{Directory, DirectoryFile};
 use doorward_core::ids::{ClientId, DeviceRequestId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
-use doorward_core::store::{KeptRequests, Outage};
-use doorward_core::time::Timestamp;
+use doorward_core::store::{KeptRequests, Outage, WHOLE_BEFORE_FORGOTTEN};
+use doorward_core::time::{Lifetime, Timestamp};
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 use uuid::Uuid;
@@ -124,37 +124,42 @@ pub(super) async fn directory(database: &Database) -> Result<Directory, Outage> 
     read().map_err(|bad| unreadable(database, &bad))
 }
 
-/// Forgets at most `limit` device requests that expired at `expired_at` or before.
-pub(super) async fn sweep_device_requests(
-    database: &Database,
-    expired_at: Timestamp,
-    limit: usize,
-) -> Result<usize, Outage> {
-    let sql = "DELETE FROM device_request WHERE id IN (SELECT id FROM device_request WHERE expires_at <= $1 \
-               ORDER BY expires_at LIMIT $2) RETURNING id";
-    sweep(database, sql, expired_at, limit).await
-}
-
-/// Forgets at most `limit` sessions that expired at `expired_at` or before.
-pub(super) async fn sweep_sessions(
-    database: &Database,
-    expired_at: Timestamp,
-    limit: usize,
-) -> Result<usize, Outage> {
-    let sql = "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE expires_at <= $1 \
-               ORDER BY expires_at LIMIT $2) RETURNING id";
-    sweep(database, sql, expired_at, limit).await
-}
-
-/// Where nodes sweep at once, some of what one chose is gone when it comes to it; then it counts less.
-async fn sweep(
-    database: &Database,
+/// What is swept: how, and how long after its time.
+pub(super) struct Swept {
     sql: &'static str,
-    expired_at: Timestamp,
+    kept: Lifetime,
+}
+
+/// Everything that is swept.
+pub(super) const SWEPT: &[Swept] = &[
+    Swept {
+        sql: "DELETE FROM device_request WHERE id IN (SELECT id FROM device_request WHERE expires_at <= $1 \
+              ORDER BY expires_at LIMIT $2) RETURNING id",
+        kept: KNOWN_AFTER_EXPIRY,
+    },
+    Swept {
+        sql: "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE expires_at <= $1 \
+              ORDER BY expires_at LIMIT $2) RETURNING id",
+        kept: Lifetime::from_seconds(0),
+    },
+    // The time once more: unlike the others' it changes, and one that was taken from meanwhile must stay.
+    Swept {
+        sql: "DELETE FROM allowance WHERE key IN (SELECT key FROM allowance WHERE whole_at <= $1 \
+              ORDER BY whole_at LIMIT $2) AND whole_at <= $1 RETURNING key",
+        kept: WHOLE_BEFORE_FORGOTTEN,
+    },
+];
+
+/// Forgets at most `limit` rows that are of no more use at `now`. Where nodes sweep at once, some of what one chose is
+/// gone when it comes to it; then it counts less.
+pub(super) async fn sweep(
+    database: &Database,
+    swept: &Swept,
+    now: Timestamp,
     limit: usize,
 ) -> Result<usize, Outage> {
-    let values = vec![value(expired_at.millis()), value(sql_limit(limit))];
-    Ok(database.rows(&Statement { sql, values }).await?.len())
+    let values = vec![value(now.minus(swept.kept).millis()), value(sql_limit(limit))];
+    Ok(database.rows(&Statement { sql: swept.sql, values }).await?.len())
 }
 
 /// A limit as SQL takes it.

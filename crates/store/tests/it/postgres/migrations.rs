@@ -1,6 +1,6 @@
 //! The schema: made once, brought forward, and refused when it is not ours.
 
-use doorward_core::store::Store;
+use doorward_core::store::{Allowance, Store};
 use doorward_store::contract::fixtures::*;
 use doorward_store::postgres::{PostgresError, Schema};
 use doorward_store::{Location, OpenError, open};
@@ -21,7 +21,7 @@ async fn nodes_that_start_at_once_on_an_empty_database_all_start() {
         for ready in starting.join_all().await {
             assert_eq!(ready, Ok(()));
         }
-        assert_eq!(server.number(&database, "SELECT count(*) FROM doorward_schema").await, 1);
+        assert_eq!(server.number(&database, "SELECT count(*) FROM doorward_schema").await, 2);
         assert_eq!(server.number(&database, "SELECT count(*) FROM directory").await, 1);
     }
 }
@@ -54,13 +54,14 @@ async fn a_schema_that_is_not_ours_is_refused() {
         refused
     };
     for edit in [
-        "INSERT INTO doorward_schema VALUES (2, 2, 'x')",
-        "INSERT INTO doorward_schema VALUES (2, 1, 'x'), (3, 1, 'x')",
+        "INSERT INTO doorward_schema VALUES (3, 3, 'x')",
+        "INSERT INTO doorward_schema VALUES (3, 2, 'x'), (4, 2, 'x')",
     ] {
         let refused = refusal(edit).await;
-        assert!(matches!(refused, PostgresError::UnknownSchema { known: 1, .. }), "{edit}: {refused}");
+        assert!(matches!(refused, PostgresError::UnknownSchema { known: 2, .. }), "{edit}: {refused}");
     }
-    for edit in ["UPDATE doorward_schema SET checksum = 'x'", "UPDATE doorward_schema SET version = 2"] {
+    for edit in ["UPDATE doorward_schema SET checksum = 'x'", "DELETE FROM doorward_schema WHERE version = 1"]
+    {
         let refused = refusal(edit).await;
         assert!(matches!(refused, PostgresError::ChangedSchema { version: 1, .. }), "{edit}: {refused}");
     }
@@ -76,9 +77,10 @@ async fn the_schema_of_the_next_version_is_used_if_it_lets_us() {
     server
         .sql(
             &database,
-            "BEGIN; INSERT INTO doorward_schema VALUES (2, 1, 'x'); ALTER TABLE session ADD COLUMN more TEXT; \
+            "BEGIN; INSERT INTO doorward_schema VALUES (3, 2, 'x'); ALTER TABLE session ADD COLUMN more TEXT; \
              ALTER TABLE device_request ADD COLUMN more BIGINT NOT NULL DEFAULT 7; \
-             ALTER TABLE directory ADD COLUMN more TEXT; COMMIT",
+             ALTER TABLE directory ADD COLUMN more TEXT; \
+             ALTER TABLE allowance ADD COLUMN more TEXT; COMMIT",
         )
         .await;
     let restarted = super::shared(server.node(&database));
@@ -87,7 +89,45 @@ async fn the_schema_of_the_next_version_is_used_if_it_lets_us() {
         commit(node, [start(u64::from(n)), open_request(u64::from(n))]).await;
         assert_eq!(stored(node, 1).await.generation, n - 1);
         assert_eq!(stored_request(node, 1).await, device_request(1));
+        assert_eq!(node.take(&[allowance(1)], NOW).await, Ok(n == 2));
     }
+}
+
+/// Nodes of version 1 go on working beside those of version 2: what they know of stays what it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn version_two_only_adds_to_version_one() {
+    let server = Server::start().await;
+    let (database, nodes) = super::nodes(&server, 3).await;
+    commit(&nodes[0], [start(1), open_request(1), replace_directory(0, &["alice"])]).await;
+    let known_to_one = "SELECT hashtext(string_agg(concat(table_name, column_name, data_type, is_nullable, \
+                        column_default), ';' ORDER BY 1))::BIGINT FROM information_schema.columns \
+                        WHERE table_schema = 'public' AND table_name <> 'allowance'";
+    let after = server.number(&database, known_to_one).await;
+    server.sql(&database, "DROP TABLE allowance; DELETE FROM doorward_schema WHERE version = 2").await;
+    assert_eq!(server.number(&database, known_to_one).await, after);
+    let oldest_server = "SELECT oldest_server FROM doorward_schema WHERE version = 2";
+
+    assert_eq!(server.node(&database).schema().await, Ok(Schema::Behind(1)));
+    let mut starting = JoinSet::new();
+    for _ in 0..4 {
+        let node = server.node(&database);
+        starting.spawn(async move { node.ready().await });
+    }
+    for ready in starting.join_all().await {
+        assert_eq!(ready, Ok(()));
+    }
+    assert_eq!(server.number(&database, oldest_server).await, 1);
+    assert_eq!(server.number(&database, known_to_one).await, after);
+    let node = super::shared(server.node(&database));
+    assert_eq!(stored(&node, 1).await, session(1));
+    assert_eq!(stored_request(&node, 1).await, device_request(1));
+    assert_eq!(stored_directory(&node).await.version(), 1);
+    assert_eq!(node.take(&[allowance(1)], NOW).await, Ok(true));
+}
+
+/// One, and one more an hour later.
+fn allowance(key: u32) -> Allowance {
+    Allowance { key, every: 3_600_000, burst: std::num::NonZeroU32::MIN }
 }
 
 /// An index over what a refresh writes would make each of them write to every index.

@@ -1,5 +1,6 @@
 //! Several nodes on one database: any of them answers anything at any moment.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use doorward_core::device::DeviceState;
 use doorward_core::grant::{device_code, redeem, refresh_token, session_end, settle};
 use doorward_core::refusal::Refusal;
 use doorward_core::session::{EndReason, SessionState};
-use doorward_core::store::{CommitError, KeptRequests, Store};
+use doorward_core::store::{Allowance, CommitError, KeptRequests, Store};
 use doorward_core::time::Lifetimes;
 use doorward_store::contract::fixtures::*;
 use tokio::task::JoinSet;
@@ -170,6 +171,49 @@ async fn a_refresh_makes_two_round_trips() {
         fewest = fewest.min(proxy.requests() - before);
     }
     assert_eq!(fewest, 2);
+}
+
+/// Two budgets for each, as a network's and a person's are: many takers on three nodes get what one node would give.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_taken_on_one_node_is_gone_on_all() {
+    let server = Server::start().await;
+    let (_, nodes) = nodes(&server, 3).await;
+    let allowance = |key, burst| Allowance { key, every: 1000, burst: NonZeroU32::new(burst).unwrap() };
+    let (own, shared) = (allowance(1, 10), allowance(2, 45));
+    let mut running = JoinSet::new();
+    for runner in 0..90 {
+        let node = nodes[runner % 3].clone();
+        running.spawn(async move { node.take(&[own, shared], NOW).await.unwrap() });
+    }
+    assert_eq!(running.join_all().await.into_iter().filter(|taken| *taken).count(), 10);
+    let mut taken = 0;
+    for turn in 0..90 {
+        taken += usize::from(nodes[turn % 3].take(&[shared], NOW).await.unwrap());
+    }
+    assert_eq!(taken, 35);
+    assert_eq!(nodes[0].take(&[own], later(1)).await, Ok(true));
+    assert_eq!(nodes[1].take(&[own], later(1)).await, Ok(false));
+    // A node that starts knows what was taken before.
+    let restarted = super::shared(server.node("test_0"));
+    assert_eq!(restarted.take(&[own], later(1)).await, Ok(false));
+}
+
+/// Whoever goes on guessing must not keep every connection waiting for one row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_used_up_is_refused_without_a_lock() {
+    let server = Server::start().await;
+    let (database, nodes) = nodes(&server, 1).await;
+    let of = Allowance { key: 1, every: 60_000, burst: NonZeroU32::MIN };
+    assert_eq!(nodes[0].take(&[of], NOW).await, Ok(true));
+    let client = server.client(&database).await;
+    client.batch_execute("BEGIN; SELECT 1 FROM allowance FOR UPDATE").await.unwrap();
+    for _ in 0..50 {
+        assert_eq!(nodes[0].take(&[of], NOW).await, Ok(false));
+    }
+    // What is there to be taken has to wait, and not for long.
+    assert!(nodes[0].take(&[of], later(60)).await.is_err());
+    client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(nodes[0].take(&[of], later(60)).await, Ok(true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

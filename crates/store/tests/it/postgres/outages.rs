@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use doorward_core::session::SessionState;
-use doorward_core::store::{CommitError, Store};
+use doorward_core::store::{Allowance, CommitError, Store};
 use doorward_core::verdict::Change;
 use doorward_store::PostgresStore;
 use doorward_store::contract::fixtures::*;
@@ -21,14 +21,16 @@ const CALL: Duration = Duration::from_millis(4000 + 1500);
 async fn everything_is_an_outage(node: &Arc<dyn Store>) {
     let begun = Instant::now();
     let alice = person("alice");
-    let (one, two, three, four, five) = tokio::join!(
+    let allowance = [Allowance { key: 1, every: 1000, burst: std::num::NonZeroU32::MIN }];
+    let (one, two, three, four, five, six) = tokio::join!(
         node.session(session_id(1)),
         node.sessions_of(&alice, NOW, 9),
         node.device_request_by_code(user_code(1)),
         node.device_requests_kept(address(1)),
         node.sweep(later(90_000), 9),
+        node.take(&allowance, NOW),
     );
-    assert!(one.is_err() && two.is_err() && three.is_err() && four.is_err() && five.is_err());
+    assert!(one.is_err() && two.is_err() && three.is_err() && four.is_err() && five.is_err() && six.is_err());
     let changes: [Vec<Change>; 4] = [
         vec![rotate(1, 0)],
         vec![end(1)],
