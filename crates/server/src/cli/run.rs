@@ -36,7 +36,12 @@ pub(super) fn block_on<T>(server: impl Future<Output = anyhow::Result<T>>) -> an
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(server)
+        .block_on(async {
+            // Whoever writes beyond a limit on file sizes is killed unless this is handled; then the write fails, and the
+            // store says so. What was registered once is handled to the end of the process.
+            drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
+            server.await
+        })
 }
 
 /// Makes `file` the directory, unless it is already. Several nodes may start with the same file at once.

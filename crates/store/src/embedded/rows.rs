@@ -10,7 +10,7 @@ use doorward_core::session::Session;
 use doorward_core::store::Outage;
 use doorward_core::time::Timestamp;
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, ErrorCode, Row, params};
 
 use super::changes::Standing;
 use super::unfolded::{self, Unfolded};
@@ -29,8 +29,17 @@ pub(super) enum ReadError {
 impl ReadError {
     /// What the operator is told.
     pub(super) fn outage(&self, database: &Path) -> Outage {
-        Outage(format!("cannot read the database {}: {self}", database.display()))
+        let so = match self {
+            Self::Sqlite(error) if is_damage(error) => "; restore it from a backup",
+            _ => "",
+        };
+        Outage(format!("cannot read the database {}: {self}{so}", database.display()))
     }
+}
+
+/// Whether the file is not what SQLite wrote.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// The columns of a session, from `session` as `s` and `head` as `h`.

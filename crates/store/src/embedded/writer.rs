@@ -343,7 +343,12 @@ impl Writer {
         {
             return self.break_down("roll back", &second);
         }
-        let outage = self.outage(doing, error, "nothing was written");
+        let so = match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => "nothing was written; make room on its disk, and it goes on by itself",
+            _ if rows::is_damage(error) => "nothing was written; restore it from a backup",
+            _ => "nothing was written",
+        };
+        let outage = self.outage(doing, error, so);
         tracing::error!(error = %outage.0, "the store could not write");
         outage
     }
