@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -13,52 +10,8 @@ import pytest
 
 from support.api import assert_refused_refresh, ok, tokens
 from support.person import Person
-from test_serve import ADA, Site, doorward, free_port
-
-PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-
-
-class Postgres:
-    """A server in a scratch folder; its own programs refuse to run as root, so root hands over to its user."""
-
-    def __init__(self):
-        if not PROGRAMS:
-            pytest.fail("PostgreSQL is missing: run `apt-get install postgresql`", pytrace=False)
-        self.user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
-        self.folder, self.port = Path(tempfile.mkdtemp(prefix="doorward-pg-")), free_port()
-        if self.user:
-            shutil.chown(self.folder, "postgres", "postgres")
-        self._run("initdb", "-D", str(self.folder / "data"), "-U", "doorward", "--auth=trust", "--no-sync")
-        self.start()
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "doorward", "doorward")
-
-    def _run(self, program: str, *words: str) -> None:
-        command = [str(PROGRAMS[-1] / program), *words]
-        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=60, **self.user)
-
-    def start(self) -> None:
-        command = [str(PROGRAMS[-1] / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
-        command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, **self.user)
-        deadline = time.monotonic() + 30
-        while True:
-            ready = [str(PROGRAMS[-1] / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-            if subprocess.run(ready, check=False).returncode == 0:
-                return
-            assert self.process.poll() is None and time.monotonic() < deadline, (self.folder / "log").read_text()
-            time.sleep(0.05)
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        time.sleep(0.5)
-
-    def remove(self) -> None:
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
+from support.postgres import Postgres
+from test_serve import ADA, Site, doorward
 
 @pytest.fixture
 def postgres():
@@ -67,23 +20,26 @@ def postgres():
     postgres.remove()
 
 
+def node(folder: Path, port: int, like: Site | None = None) -> Site:
+    """A node on the database that is reached by `port`, with the key that all nodes here have."""
+    folder.mkdir()
+    site = Site(folder)
+    if like:
+        shutil.copy(like.folder / "directory.toml", folder / "directory.toml")
+    (folder / "master.key").write_text("5e" * 32 + "\n")
+    (folder / "master.key").chmod(0o600)
+    (folder / "database").write_text(f"postgres://doorward@127.0.0.1:{port}/doorward\n")
+    config = folder / "doorward.toml"
+    text = config.read_text().replace('data_dir = "data"\n', 'master_key_file = "master.key"\n')
+    config.write_text(text + '\n[postgres]\nurl_file = "database"\n')
+    return site
+
+
 @pytest.fixture
 def nodes(postgres: Postgres, tmp_path: Path):
     """Two nodes with one key and one directory, started at the same moment on an empty database."""
-    nodes = []
-    for name in ("one", "two"):
-        folder = tmp_path / name
-        folder.mkdir()
-        site = Site(folder)
-        if nodes:
-            shutil.copy(nodes[0].folder / "directory.toml", folder / "directory.toml")
-        (folder / "master.key").write_text("5e" * 32 + "\n")
-        (folder / "master.key").chmod(0o600)
-        (folder / "database").write_text(f"postgres://doorward@127.0.0.1:{postgres.port}/doorward\n")
-        config = folder / "doorward.toml"
-        text = config.read_text().replace('data_dir = "data"\n', 'master_key_file = "master.key"\n')
-        config.write_text(text + '\n[postgres]\nurl_file = "database"\n')
-        nodes.append(site)
+    one = node(tmp_path / "one", postgres.port)
+    nodes = [one, node(tmp_path / "two", postgres.port, like=one)]
     checked = doorward("check", "-c", "doorward.toml", cwd=nodes[0].folder)
     assert checked.returncode == 0 and "ok    store: will be made at the first start" in checked.stdout, checked.stdout
     for site in nodes:

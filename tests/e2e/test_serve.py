@@ -17,7 +17,7 @@ import pytest
 
 from support.api import Api, ok
 from support.person import Person
-from support.places import doorward_binary, tool
+from support.places import doorward_binary, free_port, tool
 from support.server import Login
 
 ADA = Login("ada", "a password of hers")
@@ -43,12 +43,6 @@ permission_sets = ["ReadOnly"]
 def doorward(*words: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess:
     command = [str(doorward_binary()), *words]
     return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=60)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Site:

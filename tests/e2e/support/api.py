@@ -53,6 +53,8 @@ class Tokens:
 
 
 class Api:
+    timeout = 20
+
     def __init__(self, oidc_endpoint: str, portal_endpoint: str, start_url: str):
         self.oidc_endpoint, self.portal_endpoint, self.start_url = oidc_endpoint, portal_endpoint, start_url
         self._local = threading.local()
@@ -81,7 +83,7 @@ class Api:
         """One connection per thread and host; http.client opens it again when the server closed it."""
         kept = self._local.__dict__.setdefault("kept", {})
         if netloc not in kept:
-            kept[netloc] = http.client.HTTPConnection(netloc, timeout=20)
+            kept[netloc] = http.client.HTTPConnection(netloc, timeout=self.timeout)
         return kept[netloc]
 
     # --- sso-oidc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,9 @@ def needed(path: Path) -> Path:
     if not path.exists():
         pytest.fail(f"{path} is missing: run `{INSTALL}`", pytrace=False)
     return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -3,7 +3,8 @@
 //! Every request needs it and it seldom changes, so a read costs no round trip while the last look at its version in
 //! the database is at most [`FRESH`] old. A look is taken in the background twice in that time. So what another node
 //! wrote is seen here a second later at most; when no look succeeds for as long, a read takes one itself, and answers
-//! with an outage rather than with what may be old. What this node wrote is looked at before the next read.
+//! with an outage rather than with what may be old. Those who read at the same time share it, or a slow database would
+//! be asked by one after the other. What this node wrote is looked at before the next read.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -43,15 +44,16 @@ impl KeptDirectory {
         Self { database, kept: RwLock::default(), looking: Mutex::default() }
     }
 
-    /// The directory, as it was a second ago or later.
+    /// The directory, as it was a second ago or when this was called, or later.
     pub(super) async fn get(&self) -> Result<Arc<Directory>, Outage> {
-        if let Some(directory) = self.fresh() {
+        let asked = Instant::now();
+        if let Some(directory) = self.looked_at_since(asked) {
             return Ok(directory);
         }
         // Those who wait for a database that does not answer do not wait for one another as well.
         let looked = self.database.within_call(async {
             let _turn = self.looking.lock().await;
-            match self.fresh() {
+            match self.looked_at_since(asked) {
                 Some(directory) => Ok(directory),
                 None => self.look().await,
             }
@@ -104,9 +106,11 @@ impl KeptDirectory {
         Ok(kept.directory.clone())
     }
 
-    fn fresh(&self) -> Option<Arc<Directory>> {
+    /// The directory, if the last look is fresh or began at `moment` or later, however long it took.
+    fn looked_at_since(&self, moment: Instant) -> Option<Arc<Directory>> {
         let kept = self.read();
-        kept.looked.is_some_and(|looked| looked.elapsed() <= FRESH).then(|| kept.directory.clone())
+        let new_enough = |looked: Instant| looked.elapsed() <= FRESH || looked >= moment;
+        kept.looked.is_some_and(new_enough).then(|| kept.directory.clone())
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Kept> {
