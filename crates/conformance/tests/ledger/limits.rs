@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use doorward::guesses::{Guess, Guesses};
-use doorward_core::ids::SessionId;
+use doorward_core::ids::{PersonId, SessionId};
+use doorward_core::scope::Scopes;
+use doorward_core::session::{Holder, Session, SessionState};
+use doorward_core::time::Lifetime;
+use doorward_core::verdict::Change;
 use doorward_keys::KeyRing;
 use doorward_store::MemoryStore;
 use doorward_testkit::{Form, Kit, START, on_every_store};
@@ -202,4 +207,34 @@ async fn ledger_39_a_store_that_fails_is_neither_too_often_nor_a_free_guess() {
         let page = unknown.submit(&form.clone().with("password", "wrong")).await.ok();
         assert!(page.text().contains("do not go together"), "{n}: {}", page.text());
     }
+}
+
+/// Tokio's clock jumps ahead by itself, so what is measured are the pauses.
+#[tokio::test(start_paused = true)]
+async fn a_backlog_is_swept_in_batches_with_pauses_between_them() {
+    let kit = Kit::new().await;
+    let sessions = (0..1000_u16).map(|n| {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        Change::StartSession(Session {
+            id: SessionId::from_bytes(id),
+            person: PersonId::parse("ada").expect("a name"),
+            holder: Holder::Browser,
+            scopes: Scopes::default(),
+            created_at: START,
+            authenticated_at: START,
+            expires_at: START.plus(Lifetime::from_seconds(60)),
+            generation: 0,
+            rotated_at: START,
+            state: SessionState::Live,
+        })
+    });
+    kit.app().store().commit(sessions.collect()).await.expect("memory does not fail");
+    let begun = tokio::time::Instant::now();
+    kit.app().sweep().await.unwrap();
+    assert!(begun.elapsed().is_zero(), "nothing had expired");
+    kit.advance(60);
+    kit.app().sweep().await.unwrap();
+    assert!(begun.elapsed() >= 5 * Duration::from_millis(5), "{:?}", begun.elapsed());
+    assert_eq!(kit.app().store().sweep(START.plus(Lifetime::from_seconds(60)), 1).await, Ok(0));
 }

@@ -344,7 +344,9 @@ impl Writer {
             return self.break_down("roll back", &second);
         }
         let so = match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => "nothing was written; make room on its disk, and it goes on by itself",
+            Some(ErrorCode::DiskFull) => {
+                "nothing was written; make room on its disk, and it goes on by itself"
+            }
             _ if rows::is_damage(error) => "nothing was written; restore it from a backup",
             _ => "nothing was written",
         };

@@ -8,6 +8,7 @@ mod durability;
 mod files;
 mod open;
 mod postgres;
+mod sweep;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use doorward_store::PostgresStore;
 use server::Server;
 
 /// `count` nodes on a database of their own.
-async fn nodes(server: &Server, count: usize) -> (String, Vec<Arc<dyn Store>>) {
+pub(crate) async fn nodes(server: &Server, count: usize) -> (String, Vec<Arc<dyn Store>>) {
     let database = server.database().await;
     let nodes = (0..count).map(|_| shared(server.node(&database))).collect();
     (database, nodes)
