@@ -252,6 +252,8 @@ def test_damaged_page_is_an_error_that_names_the_database_and_concerns_nobody_el
     whole, ids = database.read_bytes(), ids_of(site)
     assert len(ids) == len(logins)
     # A page of the heads, which are in the order of their ids, and one of the sessions, in the order of their start.
+    examined = doorward("check", "-c", "doorward.toml", "--read-database", cwd=site.folder)
+    assert "no damage was found" in examined.stdout, examined.stdout
     leaves = leaves_with(whole, ids[100])
     assert len(leaves) >= 2
     for at in leaves:
@@ -273,6 +275,9 @@ def test_damaged_page_is_an_error_that_names_the_database_and_concerns_nobody_el
         assert "restore it from a backup" in told and "panicked" not in told, told[-2000:]
         assert health(site) in (200, 503), "a session that nobody has may belong on that page"
         assert site.stop() == 0
+        examined = doorward("check", "-c", "doorward.toml", "--read-database", cwd=site.folder)
+        assert examined.returncode == 1, examined.stdout
+        assert "WRONG store: the store failed: cannot read the database data/doorward.db" in examined.stdout, examined.stdout
         # What the log held was written into other pages: the next round is another damage to the database as it is now.
         now = bytearray(database.read_bytes())
         now[at : at + PAGE] = whole[at : at + PAGE]

@@ -116,9 +116,9 @@ pub struct Allowance {
     pub burst: NonZeroU32,
 }
 
-/// How long an allowance is kept after it is whole again, so that a node whose clock is a little ahead of the others'
+/// How long an allowance is kept after it is whole again: a node whose clock is ahead of the others' by less than this
 /// forgets nothing that counts for them.
-pub const WHOLE_BEFORE_FORGOTTEN: Lifetime = Lifetime::from_seconds(60);
+pub const WHOLE_BEFORE_FORGOTTEN: Lifetime = Lifetime::from_seconds(600);
 
 impl Allowance {
     /// The latest moment at which it may be whole again if one is to be taken at `now`.

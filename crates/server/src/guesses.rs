@@ -7,18 +7,19 @@
 //! Whoever guesses chooses what is written down, name and network. Three things keep it small:
 //!
 //! - A guess that is refused writes nothing, and a network that has used up its own budget is refused whatever name it
-//!   comes with. One network keeps some two hundred rows alive at most: fifty guesses at once and thirty a minute, with
-//!   two rows each that are forgotten within two minutes.
+//!   comes with. One network keeps some eight hundred rows alive at most: fifty guesses at once and thirty a minute, with
+//!   two rows each that are forgotten within twelve minutes.
 //! - Names and networks are hashed into [`BUCKETS`] keys of each kind, so that with all networks there are (an IPv6
 //!   provider's, or a botnet's) there are never more than five million rows, half a gigabyte. Two that share a key share
 //!   a budget. Nobody can aim at another's, because the hash is keyed; and to hit one in a hundred by chance takes ten
 //!   thousand networks that guess all the time.
-//! - The sweep forgets an allowance a minute after it is whole again.
+//! - The sweep forgets an allowance ten minutes after it is whole again.
 //!
 //! # Clocks
 //! Times are the server's own. A node that is d seconds behind the others refuses d seconds too long; one that is ahead
 //! gives away what the others would give d seconds later, and then takes it from all. Neither adds up. A clock that is set
-//! back, or a node whose clock is far off, refuses those who have just guessed for that long: never the other way round.
+//! back, or a node that is far ahead, refuses those who have just guessed for that long. Only a node that is more than ten
+//! minutes ahead weakens a limit: its sweep forgets what the others still count.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow, ensure};
 use doorward_core::time::Timestamp;
 use doorward_store::postgres::Schema;
-use doorward_store::{Location, OpenError, Opened, PostgresStore};
+use doorward_store::{EmbeddedStore, Location, OpenError, PostgresStore};
 
 use super::{run, serve};
 use crate::ambient::Clock;
@@ -25,6 +25,9 @@ pub(super) struct Options {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", env = "DOORWARD_CONFIG", default_value = "doorward.toml")]
     config: PathBuf,
+    /// Read all of the embedded database and look for damage; the server must be stopped.
+    #[arg(long)]
+    read_database: bool,
 }
 
 /// Looks at one thing after the other; all of them, however many are wrong.
@@ -53,7 +56,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     if let Some(directory) = &config.data_dir {
         report.line("data_dir", data_dir(directory));
     }
-    let running = report.line("store", store(&config)) == Some(Store::InUse);
+    let running = report.line("store", store(&config, options.read_database)) == Some(Store::InUse);
     if let Some(tls) = &config.tls {
         let loaded =
             Certificate::load(&tls.certificate, &tls.key).and_then(|certificate| certificate.server_config());
@@ -129,6 +132,7 @@ fn data_dir(directory: &Path) -> anyhow::Result<String> {
 enum Store {
     New,
     Good,
+    Whole,
     InUse,
     Behind(i64),
     Ahead(i64),
@@ -139,6 +143,7 @@ impl Display for Store {
         match self {
             Self::New => f.write_str("will be made at the first start"),
             Self::Good => f.write_str("can be opened"),
+            Self::Whole => f.write_str("can be opened, and was read to its end: no damage was found"),
             Self::InUse => f.write_str("in use by a running doorward"),
             Self::Behind(version) => {
                 write!(f, "has schema version {version}; the next start brings it forward")
@@ -152,7 +157,7 @@ impl Display for Store {
 
 /// Opens the database and closes it again. A file is opened only if there is one and nobody else has it; a shared
 /// database is only looked at.
-fn store(config: &Config) -> anyhow::Result<Store> {
+fn store(config: &Config, read_all: bool) -> anyhow::Result<Store> {
     let location = config.location().map_err(|why| anyhow!(why))?;
     match &location {
         Location::Memory => Ok(Store::New),
@@ -166,12 +171,13 @@ fn store(config: &Config) -> anyhow::Result<Store> {
             })
         }
         Location::Embedded(directory) if !directory.join("doorward.db").exists() => Ok(Store::New),
-        Location::Embedded(_) => match doorward_store::open(&location) {
-            Ok(Opened { store, closer }) => {
-                drop(store);
-                run::block_on(async { Ok(closer.close().await?) })?;
-                Ok(Store::Good)
-            }
+        Location::Embedded(directory) => match EmbeddedStore::open(directory) {
+            Ok(store) => run::block_on(async {
+                let examined = if read_all { store.examine().await } else { Ok(()) };
+                store.close().await?;
+                examined?;
+                Ok(if read_all { Store::Whole } else { Store::Good })
+            }),
             Err(OpenError::InUse { .. }) => Ok(Store::InUse),
             Err(error) => Err(error.into()),
         },

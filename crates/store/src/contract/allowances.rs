@@ -18,7 +18,7 @@ pub(super) async fn rules(open: &impl AsyncFn() -> Arc<dyn Store>) {
     a_lost_race_takes_nothing_from_the_others(&open().await).await;
     takers_of_the_same_in_another_order_do_not_wait_in_a_circle(&open().await).await;
     a_clock_that_is_behind_gives_nothing_away(&open().await).await;
-    a_sweep_forgets_what_has_been_whole_for_a_minute(&open().await).await;
+    a_sweep_forgets_what_has_been_whole_for_long_enough(&open().await).await;
     a_sweep_of_allowances_keeps_its_limit(&open().await).await;
 }
 
@@ -123,7 +123,7 @@ async fn a_clock_that_is_behind_gives_nothing_away(store: &Arc<dyn Store>) {
     assert_eq!(takes(store, of, later(12)).await, 1);
 }
 
-async fn a_sweep_forgets_what_has_been_whole_for_a_minute(store: &Arc<dyn Store>) {
+async fn a_sweep_forgets_what_has_been_whole_for_long_enough(store: &Arc<dyn Store>) {
     for key in 1..=3 {
         assert_eq!(takes(store, allowance(key, 5 * key), NOW).await, 5 * key);
     }

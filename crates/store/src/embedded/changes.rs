@@ -131,8 +131,8 @@ impl<'a> Group<'a> {
             Ok(standing) => standing,
             Err(ReadError::Sqlite(error)) => return Err(Stop::Failed(error)),
             // Its own caller is told; the others go on.
-            Err(ReadError::BadRow(bad)) => {
-                return Err(Stop::Refused(Outage(format!("the database is damaged: {bad}")).into()));
+            Err(damage) => {
+                return Err(Stop::Refused(Outage(format!("the database is damaged: {damage}")).into()));
             }
         };
         Ok(match (standing, self.published.unfolded().get(id)) {

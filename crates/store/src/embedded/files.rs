@@ -66,6 +66,7 @@ impl DataDirectory {
     pub(super) fn cannot_load(&self, error: ReadError) -> OpenError {
         match error {
             ReadError::Sqlite(error) => self.sqlite(&error),
+            ReadError::Damaged(why) => OpenError::Database { path: self.database.clone(), why },
             ReadError::BadRow(problem) => {
                 OpenError::Row { path: self.database.clone(), problem: problem.to_string() }
             }

@@ -78,6 +78,15 @@ impl EmbeddedStore {
         Ok(Self { jobs, published, readers, allowances: Mutex::default() })
     }
 
+    /// Reads all of the database, and looks whether its pages and indexes fit together. A value that was changed into
+    /// another possible value is not found: nothing but a file system with checksums would.
+    ///
+    /// # Errors
+    /// [`Outage`] when they do not, or cannot be read.
+    pub async fn examine(&self) -> Result<(), Outage> {
+        self.readers.read(rows::examine).await
+    }
+
     /// Writes what was queued, folds the write-ahead log into the database and lets go of the directory.
     ///
     /// # Errors

@@ -24,12 +24,16 @@ pub(super) enum ReadError {
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
     BadRow(#[from] BadRow),
+    /// What SQLite found when it looked for damage.
+    #[error("{0}")]
+    Damaged(String),
 }
 
 impl ReadError {
     /// What the operator is told.
     pub(super) fn outage(&self, database: &Path) -> Outage {
         let so = match self {
+            Self::Damaged(_) => "; restore it from a backup",
             Self::Sqlite(error) if is_damage(error) => "; restore it from a backup",
             _ => "",
         };
@@ -40,6 +44,12 @@ impl ReadError {
 /// Whether the file is not what SQLite wrote.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Reads all of the database, and looks whether it fits together.
+pub(super) fn examine(connection: &Connection) -> Result<(), ReadError> {
+    let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(ReadError::Damaged(found)) }
 }
 
 /// The columns of a session, from `session` as `s` and `head` as `h`.
