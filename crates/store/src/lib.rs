@@ -3,6 +3,8 @@
 //! This crate keeps sessions, device requests and the directory behind `doorward_core::store::Store`, and writes
 //! guarded changes. It refuses to know why a change is made: it decides nothing but whether a guard holds.
 //!
+//! [`copy`] makes backups, and moves everything from one backend to another.
+//!
 //! [`open`](open::open) is the one list of backends. A new backend is a new line there and one more run of
 //! [`contract::suite`].
 
@@ -14,6 +16,7 @@ mod columns;
     reason = "the contract is a test suite in a library: it reports by panicking"
 )]
 pub mod contract;
+pub mod copy;
 mod devices;
 pub mod embedded;
 pub mod memory;

@@ -225,7 +225,8 @@ fn move_device_request(
     Ok(Effect::DeviceMoved { id, to })
 }
 
-fn open_device_request(connection: &Connection, request: DeviceRequest) -> Result<Effect, Stop> {
+/// Adds a device request.
+pub(super) fn open_device_request(connection: &Connection, request: DeviceRequest) -> Result<Effect, Stop> {
     let (state, by, at) = device_state_columns(&request.state);
     let sql = "INSERT INTO device_request (id, user_code, client, client_name, scopes, address, user_agent, \
                created_at, expires_at, state, approved_by, authenticated_at) \
@@ -248,7 +249,8 @@ fn open_device_request(connection: &Connection, request: DeviceRequest) -> Resul
     Ok(Effect::DeviceOpened(request))
 }
 
-fn start_session(connection: &Connection, session: &Session) -> Result<(), Stop> {
+/// Adds a session.
+pub(super) fn start_session(connection: &Connection, session: &Session) -> Result<(), Stop> {
     let (ended_at, end_reason) = session_state_columns(session.state);
     let sql = "INSERT INTO head (id, seq, generation, rotated_at, ended_at, end_reason) \
                SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3, ?4, ?5 FROM session WHERE true \

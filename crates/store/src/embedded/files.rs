@@ -16,6 +16,11 @@ use crate::open::OpenError;
 const LOCK_FILE: &str = "lock";
 const DATABASE_FILE: &str = "doorward.db";
 
+/// Where the database of a data directory lies.
+pub(super) fn database_in(dir: &Path) -> PathBuf {
+    dir.join(DATABASE_FILE)
+}
+
 /// A data directory that is ours until this is dropped.
 pub(super) struct DataDirectory {
     database: PathBuf,
@@ -23,12 +28,16 @@ pub(super) struct DataDirectory {
 }
 
 impl DataDirectory {
-    /// Makes `dir` if there is none, and takes it.
+    /// Makes `dir` if there is none, takes it, and makes the file of the database if there is none.
     pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
-        let refused = |path: &Path| {
-            let path = path.to_owned();
-            move |why| OpenError::Directory { path, why }
-        };
+        let taken = Self::take(dir)?;
+        // Made here and not by SQLite, for the mode: the write-ahead log takes it over from the database.
+        open_private(&taken.database).map_err(refused(&taken.database))?;
+        Ok(taken)
+    }
+
+    /// Makes `dir` if there is none, and takes it.
+    pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused(dir))?;
         let lock_path = dir.join(LOCK_FILE);
         let lock = open_private(&lock_path).map_err(refused(&lock_path))?;
@@ -37,10 +46,7 @@ impl DataDirectory {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: dir.to_owned() }),
             Err(TryLockError::Error(why)) => return Err(refused(&lock_path)(why)),
         }
-        let database = dir.join(DATABASE_FILE);
-        // Made here and not by SQLite, for the mode: the write-ahead log takes it over from the database.
-        open_private(&database).map_err(refused(&database))?;
-        Ok(Self { database, _lock: lock })
+        Ok(Self { database: database_in(dir), _lock: lock })
     }
 
     /// The path of the database.
@@ -50,15 +56,8 @@ impl DataDirectory {
 
     /// The connection that writes, on a database that has our schema.
     pub(super) fn connect(&self) -> Result<Connection, OpenError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = connect(&self.database, flags).map_err(|error| self.sqlite(&error))?;
-        schema::prepare(&connection).map_err(|refusal| match refusal {
-            schema::Refusal::Foreign => OpenError::Foreign { path: self.database.clone() },
-            schema::Refusal::Unknown(found) => {
-                OpenError::UnknownSchema { path: self.database.clone(), found, known: schema::VERSION }
-            }
-            schema::Refusal::Sqlite(error) => self.sqlite(&error),
-        })?;
+        let connection = connect_writer(&self.database).map_err(|error| self.sqlite(&error))?;
+        schema::prepare(&connection).map_err(|refusal| refusal.at(&self.database))?;
         Ok(connection)
     }
 
@@ -77,6 +76,16 @@ impl DataDirectory {
     pub(super) fn sqlite(&self, error: &rusqlite::Error) -> OpenError {
         OpenError::Database { path: self.database.clone(), why: error.to_string() }
     }
+}
+
+fn refused(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |why| OpenError::Directory { path, why }
+}
+
+/// A connection that writes.
+pub(super) fn connect_writer(database: &Path) -> rusqlite::Result<Connection> {
+    connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
 /// A connection that only reads.

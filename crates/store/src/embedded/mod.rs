@@ -37,6 +37,7 @@ use readers::Readers;
 use writer::{Job, Writer};
 
 mod changes;
+pub(crate) mod copy;
 mod files;
 mod fold;
 mod published;
@@ -147,11 +148,7 @@ impl Store for EmbeddedStore {
             let unfolded = self.published.unfolded();
             // Otherwise what was read may be older than what has been folded, and is no longer known here.
             if unfolded.folds() == folds {
-                for session in &mut sessions {
-                    if let Some(head) = unfolded.get(session.id) {
-                        head.advance(session);
-                    }
-                }
+                unfolded.advance(&mut sessions);
                 return Ok(sessions);
             }
         }

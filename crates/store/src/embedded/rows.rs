@@ -136,6 +136,66 @@ pub(super) fn device_requests(connection: &Connection) -> Result<DeviceTable, Re
     Ok(table)
 }
 
+/// The sessions that come after this one in the order of their ids, at most `limit`.
+pub(super) fn sessions_after(
+    connection: &Connection,
+    after: Option<SessionId>,
+    limit: usize,
+) -> Result<Vec<Session>, ReadError> {
+    let sql = select_session!(
+        "h.id",
+        "head h LEFT JOIN session s ON s.seq = h.seq WHERE h.id > ?1 ORDER BY h.id LIMIT ?2"
+    );
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows =
+        statement.query(params![after_id(after.as_ref().map(SessionId::as_bytes)), sql_limit(limit)])?;
+    let mut sessions = Vec::new();
+    while let Some(row) = rows.next()? {
+        sessions.push(read_session(row)?);
+    }
+    Ok(sessions)
+}
+
+/// The device requests that come after this one in the order of their ids, at most `limit`.
+pub(super) fn device_requests_after(
+    connection: &Connection,
+    after: Option<DeviceRequestId>,
+    limit: usize,
+) -> Result<Vec<DeviceRequest>, ReadError> {
+    let sql = "SELECT * FROM device_request WHERE id > ?1 ORDER BY id LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let after = after_id(after.as_ref().map(DeviceRequestId::as_bytes));
+    let mut rows = statement.query(params![after, sql_limit(limit)])?;
+    let mut requests = Vec::new();
+    while let Some(row) = rows.next()? {
+        requests.push(read_device_request(row)?);
+    }
+    Ok(requests)
+}
+
+/// How many sessions and device requests there are. A session of which only the half in `session` is left is a bad
+/// row; [`sessions_after`] finds those of the other half.
+pub(super) fn count(connection: &Connection) -> Result<(u64, u64), ReadError> {
+    let sql = "SELECT (SELECT count(*) FROM session), (SELECT count(*) FROM head), \
+               (SELECT count(*) FROM device_request)";
+    let [sessions, heads, requests] = connection
+        .query_row(sql, [], |row| Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?]))?
+        .map(i64::unsigned_abs);
+    if sessions > heads {
+        let sql =
+            "SELECT s.id FROM session s WHERE NOT EXISTS (SELECT 1 FROM head h WHERE h.id = s.id) LIMIT 1";
+        let id: [u8; 16] = connection.query_row(sql, [], |row| row.get(0))?;
+        let row = SessionId::from_bytes(id).to_string();
+        return Err(BadRow { table: "session", row, why: "table head has no row for it".into() }.into());
+    }
+    Ok((sessions, requests))
+}
+
+/// What every id comes after is the empty blob.
+fn after_id(id: Option<&[u8; 16]>) -> &[u8] {
+    id.map_or(&[], |id| id)
+}
+
 /// A limit as SQLite takes it.
 pub(super) fn sql_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)

@@ -6,12 +6,15 @@
 //!
 //! What `head` says of generations is only whole with `rotation`, the log of rotations that it does not have yet.
 
+use std::path::Path;
+
 use doorward_core::directory::{Directory, DirectoryFile};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::published::Published;
 use super::rows::{self, ReadError};
 use crate::columns::BadRow;
+use crate::open::OpenError;
 
 /// The version of the schema that this server reads and writes.
 pub(super) const VERSION: i64 = 2;
@@ -88,6 +91,18 @@ pub(super) enum Refusal {
     Sqlite(rusqlite::Error),
 }
 
+impl Refusal {
+    /// What the operator is told.
+    pub(super) fn at(&self, database: &Path) -> OpenError {
+        let path = database.to_owned();
+        match self {
+            Self::Foreign => OpenError::Foreign { path },
+            Self::Unknown(found) => OpenError::UnknownSchema { path, found: *found, known: VERSION },
+            Self::Sqlite(error) => OpenError::Database { path, why: error.to_string() },
+        }
+    }
+}
+
 impl From<rusqlite::Error> for Refusal {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
@@ -96,30 +111,38 @@ impl From<rusqlite::Error> for Refusal {
 
 /// Makes the schema in an empty database, brings an older one forward, and refuses any other.
 pub(super) fn prepare(connection: &Connection) -> Result<(), Refusal> {
+    let version = version(connection)?;
+    // Only now: a database that is refused is left as it is.
+    write_ahead(connection)?;
+    match version {
+        None => create(connection)?,
+        Some(1) => migrate(connection, ROTATIONS)?,
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// Which version of our schema the database has, this one or one before; none if it has no tables at all. Any other is
+/// refused.
+pub(super) fn version(connection: &Connection) -> Result<Option<i64>, Refusal> {
     let tables = "SELECT count(*), count(*) FILTER (WHERE name = 'meta') FROM sqlite_schema";
     let (tables, meta): (i64, i64) =
         connection.query_row(tables, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if tables == 0 {
-        write_ahead(connection)?;
-        create(connection)?;
-        return Ok(());
+        return Ok(None);
     }
     if meta == 0 {
         return Err(Refusal::Foreign);
     }
     match connection.query_row("SELECT schema_version FROM meta", [], |row| row.get(0)).optional()? {
-        // Only now: a database that is refused is left as it is.
-        Some(VERSION) => Ok(write_ahead(connection)?),
-        Some(1) => {
-            write_ahead(connection)?;
-            Ok(migrate(connection, ROTATIONS)?)
-        }
+        Some(version @ 1..=VERSION) => Ok(Some(version)),
         Some(found) => Err(Refusal::Unknown(found)),
         None => Err(Refusal::Foreign),
     }
 }
 
-fn create(connection: &Connection) -> rusqlite::Result<()> {
+/// Makes the schema in an empty database.
+pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     migrate(connection, &format!("{SCHEMA} {ROTATIONS} INSERT INTO meta VALUES ({VERSION});"))
 }
 
@@ -148,7 +171,8 @@ pub(super) fn load(connection: &Connection) -> Result<(Published, usize), ReadEr
     Ok((Published::new(rows::device_requests(connection)?, unfolded, directory(connection)?), logged))
 }
 
-fn directory(connection: &Connection) -> Result<Directory, ReadError> {
+/// The directory.
+pub(super) fn directory(connection: &Connection) -> Result<Directory, ReadError> {
     let (version, content): (i64, String) =
         connection
             .query_row("SELECT version, content FROM directory", [], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -45,6 +45,15 @@ impl Unfolded {
         self.newest.get(&id).or_else(|| self.folding.get(&id)).copied()
     }
 
+    /// Brings sessions up to their newest rotations.
+    pub(super) fn advance(&self, sessions: &mut [Session]) {
+        for session in sessions {
+            if let Some(head) = self.get(session.id) {
+                head.advance(session);
+            }
+        }
+    }
+
     pub(super) fn insert(&mut self, id: SessionId, head: Head) {
         self.newest.insert(id, head);
     }

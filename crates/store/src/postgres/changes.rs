@@ -79,7 +79,8 @@ pub(super) fn rotate_each(rotations: &[Rotation]) -> Statement {
     }
 }
 
-fn open_device_request(request: DeviceRequest) -> Statement {
+/// The statement that writes a device request. Its values are all columns, in the order of the table's copies too.
+pub(super) fn open_device_request(request: DeviceRequest) -> Statement {
     let (state, by, at) = device_state_columns(&request.state);
     let (by, user_agent) = (bytes(by), request.requester.user_agent.map(String::into_bytes));
     Statement {
@@ -103,7 +104,8 @@ fn open_device_request(request: DeviceRequest) -> Statement {
     }
 }
 
-fn start_session(session: Session) -> Statement {
+/// The statement that writes a session. Its values are all columns, in the order of the table's copies too.
+pub(super) fn start_session(session: Session) -> Statement {
     let (ended_at, end_reason) = session_state_columns(session.state);
     let (client, client_name) = match session.holder {
         Holder::Browser => (None, None),

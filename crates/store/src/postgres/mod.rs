@@ -35,6 +35,7 @@ use lanes::{Lanes, Rotation};
 mod allowances;
 mod changes;
 mod connect;
+pub(crate) mod copy;
 mod database;
 mod directory;
 mod error;

@@ -37,6 +37,13 @@ macro_rules! select_device_request {
     };
 }
 
+/// Reads the directory.
+pub(super) const DIRECTORY: &str = "SELECT version, content FROM directory WHERE id = 1";
+/// Reads a page of the sessions in the order of their ids, from an id on.
+pub(super) const SESSIONS_FROM: &str = select_session!("WHERE id >= $1 ORDER BY id LIMIT $2");
+/// Reads a page of the device requests in the order of their ids, from an id on.
+pub(super) const DEVICE_REQUESTS_FROM: &str = select_device_request!("WHERE id >= $1 ORDER BY id LIMIT $2");
+
 /// The session with this id.
 pub(super) async fn session(database: &Database, id: SessionId) -> Result<Option<Session>, Outage> {
     let sql = select_session!("WHERE id = $1");
@@ -111,17 +118,18 @@ pub(super) async fn directory_version(database: &Database) -> Result<u64, Outage
 
 /// The directory.
 pub(super) async fn directory(database: &Database) -> Result<Directory, Outage> {
-    let sql = "SELECT version, content FROM directory WHERE id = 1";
-    let rows = database.rows(&Statement { sql, values: Vec::new() }).await?;
-    let row = directory_row(database, &rows)?;
-    let read = || -> Result<Directory, BadRow> {
-        let version = read_version(row)?;
-        let bad = |why: String| BadRow { table: "directory", row: format!("version {version}"), why };
-        let content = row.try_get("content").map_err(|error| bad(error.to_string()))?;
-        let file: DirectoryFile = serde_json::from_str(content).map_err(|error| bad(error.to_string()))?;
-        Directory::new(file, version).map_err(|problems| bad(problems.to_string()))
-    };
-    read().map_err(|bad| unreadable(database, &bad))
+    let rows = database.rows(&Statement { sql: DIRECTORY, values: Vec::new() }).await?;
+    directory_row(database, &rows)
+        .and_then(|row| read_directory(row).map_err(|bad| unreadable(database, &bad)))
+}
+
+/// The directory, from its version and content.
+pub(super) fn read_directory(row: &Row) -> Result<Directory, BadRow> {
+    let version = read_version(row)?;
+    let bad = |why: String| BadRow { table: "directory", row: format!("version {version}"), why };
+    let content = row.try_get("content").map_err(|error| bad(error.to_string()))?;
+    let file: DirectoryFile = serde_json::from_str(content).map_err(|error| bad(error.to_string()))?;
+    Directory::new(file, version).map_err(|problems| bad(problems.to_string()))
 }
 
 /// What is swept: how, and how long after its time.
@@ -189,13 +197,14 @@ fn directory_row<'r>(database: &Database, rows: &'r [Row]) -> Result<&'r Row, Ou
     rows.first().ok_or_else(missing)
 }
 
-fn read_version(row: &Row) -> Result<u64, BadRow> {
+pub(super) fn read_version(row: &Row) -> Result<u64, BadRow> {
     let bad = |why: String| BadRow { table: "directory", row: "1".into(), why };
     let version: i64 = row.try_get("version").map_err(|error| bad(error.to_string()))?;
     u64::try_from(version).map_err(|error| bad(format!("column version: {error}")))
 }
 
-fn read_session(row: &Row) -> Result<Session, BadRow> {
+/// A session, from all of its columns.
+pub(super) fn read_session(row: &Row) -> Result<Session, BadRow> {
     let columns = Columns { row, table: "session" };
     let client = columns.get::<Option<Uuid>>("client")?.map(Uuid::into_bytes);
     let end_reason = columns.get("end_reason")?;
@@ -216,7 +225,8 @@ fn read_session(row: &Row) -> Result<Session, BadRow> {
     })
 }
 
-fn read_device_request(row: &Row) -> Result<DeviceRequest, BadRow> {
+/// A device request, from all of its columns.
+pub(super) fn read_device_request(row: &Row) -> Result<DeviceRequest, BadRow> {
     let columns = Columns { row, table: "device_request" };
     let (by, at) = (columns.optional_text("approved_by")?, columns.get("authenticated_at")?);
     let user_code = <[u8; 16]>::try_from(columns.get::<&[u8]>("user_code")?);

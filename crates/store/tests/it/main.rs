@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not know for tests")]
 
 mod contract;
+mod copy;
 mod damage;
 mod durability;
 mod files;

@@ -1,0 +1,281 @@
+//! Reading a database as it was at one moment, and filling an empty one; see [`crate::copy`].
+//!
+//! Either is one transaction in REPEATABLE READ on a connection of its own, and ends with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, Row as SqlRow};
+use uuid::Uuid;
+
+use super::connect::Lease;
+use super::database::Database;
+use super::error::{PostgresError, described};
+use super::migrations::{self, Schema};
+use super::options::PostgresOptions;
+use super::statement::Value;
+use super::{changes, rows};
+use crate::columns::BadRow;
+use crate::copy::CopyError;
+use crate::copy::row::{Counts, PAGE, Place, Row};
+
+/// How long a statement of a copy may take: one counts all sessions.
+const STATEMENT_TIMEOUT: Duration = Duration::from_mins(10);
+/// How long the other end may work between two statements. A copy whose machine is gone holds its locks as long.
+const IDLE_TIMEOUT: Duration = Duration::from_hours(1);
+
+/// The columns in the order of the values of `changes::start_session`.
+const COPY_SESSIONS: &str = "COPY session (id, person, client, client_name, scopes, created_at, authenticated_at, \
+                             expires_at, generation, rotated_at, ended_at, end_reason) FROM STDIN (FORMAT binary)";
+const SESSION_TYPES: [Type; 12] = [
+    Type::UUID,
+    Type::BYTEA,
+    Type::UUID,
+    Type::BYTEA,
+    Type::TEXT,
+    Type::INT8,
+    Type::INT8,
+    Type::INT8,
+    Type::INT8,
+    Type::INT8,
+    Type::INT8,
+    Type::TEXT,
+];
+/// The columns in the order of the values of `changes::open_device_request`.
+const COPY_DEVICE_REQUESTS: &str = "COPY device_request (id, user_code, client, client_name, scopes, address, \
+                                    user_agent, created_at, expires_at, state, approved_by, authenticated_at) \
+                                    FROM STDIN (FORMAT binary)";
+const DEVICE_REQUEST_TYPES: [Type; 12] = [
+    Type::UUID,
+    Type::BYTEA,
+    Type::UUID,
+    Type::BYTEA,
+    Type::TEXT,
+    Type::INET,
+    Type::BYTEA,
+    Type::INT8,
+    Type::INT8,
+    Type::TEXT,
+    Type::BYTEA,
+    Type::INT8,
+];
+
+/// A database as it was when this was opened, or as the target's transaction sees it.
+pub(crate) struct Snapshot(Arc<Transaction>);
+
+impl Snapshot {
+    /// The database that nodes may be using.
+    pub(crate) async fn of(options: &PostgresOptions) -> Result<Self, CopyError> {
+        let database = Database::new(options)?;
+        let place = || database.place().to_owned();
+        let known = migrations::VERSION;
+        match migrations::look(&database).await? {
+            Schema::Current => {}
+            Schema::None => return Err(CopyError::Nothing { place: place() }),
+            Schema::Behind(found) | Schema::Ahead(found) => {
+                return Err(CopyError::Schema { place: place(), found, known });
+            }
+        }
+        Ok(Self(Arc::new(Transaction::begin(database, "read", "READ ONLY").await?)))
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.0.database.place().to_owned()
+    }
+
+    pub(crate) async fn count(&self) -> Result<Counts, CopyError> {
+        let sql = "SELECT (SELECT count(*) FROM session), (SELECT count(*) FROM device_request)";
+        let counted = self.0.rows(sql, &[]).await?;
+        let count = |at| -> Result<u64, CopyError> {
+            let count: i64 = self.0.one(&counted)?.try_get(at).map_err(|error| self.0.error(&error))?;
+            Ok(count.unsigned_abs())
+        };
+        Ok(Counts {
+            sessions: count(0)?,
+            device_requests: count(1)?,
+            directory_version: self.0.directory_version(rows::DIRECTORY).await?,
+        })
+    }
+
+    pub(crate) async fn page(&self, place: Place) -> Result<Vec<Row>, CopyError> {
+        match place {
+            Place::Directory => {
+                let rows = self.0.rows(rows::DIRECTORY, &[]).await?;
+                let directory = rows::read_directory(self.0.one(&rows)?).map_err(|bad| self.0.bad(&bad))?;
+                Ok(vec![Row::directory(&directory)])
+            }
+            Place::DeviceRequests(after) => {
+                let after = after.map(|id| *id.as_bytes());
+                let read = |row: &SqlRow| rows::read_device_request(row).map(Row::DeviceRequest);
+                self.rows_after(rows::DEVICE_REQUESTS_FROM, after, read).await
+            }
+            Place::Sessions(after) => {
+                let after = after.map(|id| *id.as_bytes());
+                let read = |row: &SqlRow| rows::read_session(row).map(Row::Session);
+                self.rows_after(rows::SESSIONS_FROM, after, read).await
+            }
+        }
+    }
+
+    async fn rows_after(
+        &self,
+        sql: &'static str,
+        after: Option<[u8; 16]>,
+        read: impl Fn(&SqlRow) -> Result<Row, BadRow>,
+    ) -> Result<Vec<Row>, CopyError> {
+        let from = match after {
+            None => Uuid::nil(),
+            Some(after) => match u128::from_be_bytes(after).checked_add(1) {
+                Some(next) => Uuid::from_u128(next),
+                // There is no id after the last.
+                None => return Ok(Vec::new()),
+            },
+        };
+        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+        let rows = self.0.rows(sql, &[&from, &limit]).await?;
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(|bad| self.0.bad(&bad))
+    }
+}
+
+/// An empty database that is being filled, in one transaction.
+pub(crate) struct Target(Arc<Transaction>);
+
+impl Target {
+    /// The database, which must be empty; its schema is made if there is none.
+    pub(crate) async fn of(options: &PostgresOptions) -> Result<Self, CopyError> {
+        let database = Database::new(options)?;
+        migrations::bring_forward(&database).await?;
+        let transaction = Transaction::begin(database, "write", "READ WRITE").await?;
+        // A node writes the directory before it serves anybody, and now waits for us in vain until the end.
+        let lock = "UPDATE directory SET version = version WHERE id = 1 RETURNING version";
+        let directory_version = transaction.directory_version(lock).await?;
+        let target = Self(Arc::new(transaction));
+        let counts = Snapshot(target.0.clone()).count().await?;
+        Counts { directory_version, ..counts }.none_at(target.0.database.place())?;
+        Ok(target)
+    }
+
+    pub(crate) async fn write(&mut self, rows: Vec<Row>) -> Result<(), CopyError> {
+        let (mut sessions, mut requests) = (Vec::new(), Vec::new());
+        for row in rows {
+            match row {
+                Row::Directory { version, file } => {
+                    let refuse = |why: &dyn std::fmt::Display| self.0.failure(why);
+                    let content = serde_json::to_string(&file).map_err(|error| refuse(&error))?;
+                    let version = i64::try_from(version).map_err(|error| refuse(&error))?;
+                    let sql =
+                        "UPDATE directory SET version = $1, content = $2 WHERE id = 1 RETURNING version";
+                    self.0.rows(sql, &[&version, &content]).await?;
+                }
+                Row::DeviceRequest(request) => requests.push(changes::open_device_request(request).values),
+                Row::Session(session) => sessions.push(changes::start_session(session).values),
+            }
+        }
+        self.copy(COPY_DEVICE_REQUESTS, &DEVICE_REQUEST_TYPES, requests).await?;
+        self.copy(COPY_SESSIONS, &SESSION_TYPES, sessions).await
+    }
+
+    async fn copy(&self, sql: &str, types: &[Type], rows: Vec<Vec<Value>>) -> Result<(), CopyError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let copied = async {
+            let sink = self.0.lease.copy_in(sql).await?;
+            let mut writer = std::pin::pin!(BinaryCopyInWriter::new(sink, types));
+            for row in &rows {
+                writer.as_mut().write_raw(row).await?;
+            }
+            writer.finish().await
+        };
+        copied.await.map(drop).map_err(|error| self.0.error(&error))
+    }
+
+    /// Ends the writing.
+    pub(crate) async fn written(&mut self) -> Result<Snapshot, CopyError> {
+        // The first requests shall not be planned for empty tables.
+        let analyzed = self.0.lease.batch_execute("ANALYZE session; ANALYZE device_request").await;
+        analyzed.map_err(|error| self.0.error(&error))?;
+        Ok(Snapshot(self.0.clone()))
+    }
+
+    /// Commits what was written.
+    pub(crate) async fn keep(self) -> Result<(), CopyError> {
+        let committed = self.0.lease.batch_execute("COMMIT").await;
+        committed.map_err(|error| match error.as_db_error() {
+            Some(_) => self.0.error(&error),
+            None => {
+                CopyError::Unanswered { place: self.0.database.place().to_owned(), why: described(&error) }
+            }
+        })
+    }
+}
+
+/// A transaction, which is rolled back when this is dropped.
+struct Transaction {
+    database: Database,
+    /// Never kept: it is closed, and the transaction with it.
+    lease: Lease,
+    /// "read" or "write".
+    doing: &'static str,
+}
+
+impl Transaction {
+    async fn begin(database: Database, doing: &'static str, access: &str) -> Result<Self, CopyError> {
+        let lease = database.connection().await;
+        let lease = lease.map_err(|failure| PostgresError::Unusable(failure.outage(database.place()).0))?;
+        let transaction = Self { database, lease, doing };
+        let (limit, idle) = (STATEMENT_TIMEOUT.as_millis(), IDLE_TIMEOUT.as_millis());
+        for sql in [
+            format!("SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {idle}"),
+            format!("BEGIN ISOLATION LEVEL REPEATABLE READ {access}"),
+        ] {
+            transaction.lease.batch_execute(&sql).await.map_err(|error| transaction.error(&error))?;
+        }
+        Ok(transaction)
+    }
+
+    async fn rows(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<SqlRow>, CopyError> {
+        let rows = async {
+            let prepared = self.lease.prepare_cached(sql).await?;
+            self.lease.query(&prepared, values).await
+        };
+        rows.await.map_err(|error| self.error(&error))
+    }
+
+    /// The version of the directory, from what `sql` answers.
+    async fn directory_version(&self, sql: &str) -> Result<u64, CopyError> {
+        let rows = self.rows(sql, &[]).await?;
+        rows::read_version(self.one(&rows)?).map_err(|bad| self.bad(&bad))
+    }
+
+    /// The only row, of a table that has one from the start.
+    fn one<'r>(&self, rows: &'r [SqlRow]) -> Result<&'r SqlRow, CopyError> {
+        rows.first().ok_or_else(|| self.failure(&"table directory has no row"))
+    }
+
+    fn bad(&self, bad: &BadRow) -> CopyError {
+        CopyError::Row { place: format!("the database {}", self.database.place()), problem: bad.to_string() }
+    }
+
+    fn error(&self, error: &Error) -> CopyError {
+        match error.code() {
+            Some(code)
+                if *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::T_R_SERIALIZATION_FAILURE =>
+            {
+                self.failure(&"somebody else is writing to it; stop all nodes and copies that use it")
+            }
+            _ => self.failure(&described(error)),
+        }
+    }
+
+    fn failure(&self, why: &dyn std::fmt::Display) -> CopyError {
+        CopyError::Database {
+            doing: self.doing,
+            place: self.database.place().to_owned(),
+            why: why.to_string(),
+        }
+    }
+}
