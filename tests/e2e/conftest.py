@@ -8,6 +8,7 @@ import pytest
 
 from support.home import Home
 from support.person import Person
+from support.postgres import Postgres
 from support.server import Doorward
 
 
@@ -49,3 +50,10 @@ def home(tmp_path: Path, doorward: Doorward) -> Home:
     home = Home(tmp_path / "home", doorward)
     home.configure(*doorward.api.first_role(doorward.api.sign_in(Person(doorward.people[0])).access))
     return home
+
+
+@pytest.fixture
+def postgres():
+    postgres = Postgres()
+    yield postgres
+    postgres.remove()

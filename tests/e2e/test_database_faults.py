@@ -12,18 +12,10 @@ from support.api import Answer, Api, Tokens
 from support.faults import many_sessions
 from support.person import Person
 from support.postgres import Postgres, SlowWay
-from test_nodes import node
-from test_serve import ADA, Site
+from support.site import ADA, Site
 
 # A request is answered within 30 s by doorward's own clock; a machine that is busy gets some more.
 REQUEST = 30 + 10
-
-
-@pytest.fixture
-def postgres():
-    postgres = Postgres()
-    yield postgres
-    postgres.remove()
 
 
 @pytest.fixture
@@ -35,7 +27,8 @@ def way(postgres: Postgres):
 
 @pytest.fixture
 def site(way: SlowWay, tmp_path: Path):
-    site = node(tmp_path / "node", way.port)
+    site = Site(tmp_path)
+    site.share(f"postgres://doorward@127.0.0.1:{way.port}/doorward")
     site.start()
     yield site
     site.kill()

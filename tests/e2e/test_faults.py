@@ -15,7 +15,7 @@ from support.api import Answer, Tokens, ok
 from support.faults import many_sessions
 from support.person import Person
 from support.places import tool, doorward_binary
-from test_serve import ADA, Site, doorward
+from support.site import ADA, Site, doorward
 
 PAGE, FRAME = 4096, 4096 + 24
 

@@ -11,35 +11,23 @@ import pytest
 from support.api import assert_refused_refresh, ok, tokens
 from support.person import Person
 from support.postgres import Postgres
-from test_serve import ADA, Site, doorward
-
-@pytest.fixture
-def postgres():
-    postgres = Postgres()
-    yield postgres
-    postgres.remove()
+from support.site import ADA, Site, doorward
 
 
-def node(folder: Path, port: int, like: Site | None = None) -> Site:
-    """A node on the database that is reached by `port`, with the key that all nodes here have."""
+def node(folder: Path, postgres_url: str, like: Site | None = None) -> Site:
     folder.mkdir()
     site = Site(folder)
     if like:
         shutil.copy(like.folder / "directory.toml", folder / "directory.toml")
-    (folder / "master.key").write_text("5e" * 32 + "\n")
-    (folder / "master.key").chmod(0o600)
-    (folder / "database").write_text(f"postgres://doorward@127.0.0.1:{port}/doorward\n")
-    config = folder / "doorward.toml"
-    text = config.read_text().replace('data_dir = "data"\n', 'master_key_file = "master.key"\n')
-    config.write_text(text + '\n[postgres]\nurl_file = "database"\n')
+    site.share(postgres_url)
     return site
 
 
 @pytest.fixture
 def nodes(postgres: Postgres, tmp_path: Path):
     """Two nodes with one key and one directory, started at the same moment on an empty database."""
-    one = node(tmp_path / "one", postgres.port)
-    nodes = [one, node(tmp_path / "two", postgres.port, like=one)]
+    one = node(tmp_path / "one", postgres.url)
+    nodes = [one, node(tmp_path / "two", postgres.url, like=one)]
     checked = doorward("check", "-c", "doorward.toml", cwd=nodes[0].folder)
     assert checked.returncode == 0 and "ok    store: will be made at the first start" in checked.stdout, checked.stdout
     for site in nodes:

@@ -17,6 +17,7 @@ import pytest
 from support.home import Home
 from support.places import ROOT, aws_cli
 from support.server import Doorward
+from support.site import certificate, doorward, free_port
 
 # A browser that signs in and approves, as a person would.
 BROWSER = """
@@ -98,8 +99,6 @@ def test_readme_ci_command_prints_what_it_says(serve, tmp_path: Path):
 
 
 def test_documented_configuration_is_accepted(tmp_path: Path):
-    from test_serve import certificate, doorward, free_port
-
     config, directory = blocks(ROOT / "docs" / "operations" / "configuration.md", "toml")
     hashed = doorward("hash-password", cwd=tmp_path, stdin="the password").stdout.strip()
     assert "$argon2id$…" in directory
@@ -116,8 +115,6 @@ def test_documented_configuration_is_accepted(tmp_path: Path):
 
 
 def test_every_flag_that_the_documentation_names_exists(tmp_path: Path):
-    from test_serve import doorward
-
     known = "".join(doorward(command, "--help", cwd=tmp_path).stdout for command in ("dev", "serve", "check"))
     text = (ROOT / "docs" / "development-server.md").read_text() + (ROOT / "docs" / "logging.md").read_text()
     for flag in set(re.findall(r"`(--[a-z-]+)", text)):

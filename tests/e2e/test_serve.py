@@ -8,95 +8,17 @@ import re
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from support.api import Api, ok
+from support.api import ok
 from support.person import Person
-from support.places import doorward_binary, free_port, tool
+from support.places import free_port
 from support.server import Login
-
-ADA = Login("ada", "a password of hers")
-DIRECTORY = """
-[[people]]
-user_name = "ada"
-password_hash = "{hash}"
-
-[[accounts]]
-id = "111122223333"
-name = "Production"
-
-[[permission_sets]]
-name = "ReadOnly"
-
-[[assignments]]
-people = ["ada"]
-accounts = ["111122223333"]
-permission_sets = ["ReadOnly"]
-"""
-
-
-def doorward(*words: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess:
-    command = [str(doorward_binary()), *words]
-    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=60)
-
-
-class Site:
-    """A folder with everything that a production server needs."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.port = folder, free_port()
-        self.log = folder / "stderr"
-        self.process: subprocess.Popen | None = None
-        hashed = doorward("hash-password", cwd=folder, stdin=ADA.password + "\n").stdout.strip()
-        (folder / "directory.toml").write_text(DIRECTORY.format(hash=hashed))
-        self.configure()
-
-    def configure(self, more: str = "", scheme: str = "http", before: str = "") -> None:
-        (self.folder / "doorward.toml").write_text(
-            f'listen = "127.0.0.1:{self.port}"\n'
-            f'public_url = "{scheme}://127.0.0.1:{self.port}"\n'
-            'start_url_aliases = ["https://corp.doorward.awsapps.com/start"]\n'
-            'data_dir = "data"\ndirectory = "directory.toml"\ninsecure_built_in_credentials = true\n'
-            f"{before}\n{more}"
-        )
-
-    @property
-    def api(self) -> Api:
-        base = f"http://127.0.0.1:{self.port}"
-        return Api(base, base, "https://corp.doorward.awsapps.com/start")
-
-    def start(self) -> None:
-        self.spawn()
-        self.wait()
-
-    def spawn(self) -> None:
-        command = [str(doorward_binary()), "serve", "-c", "doorward.toml"]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stderr=log)
-
-    def wait(self) -> None:
-        deadline = time.monotonic() + 20
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.02)
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
-
-    def kill(self) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
+from support.site import ADA, DIRECTORY, Site, certificate, doorward
 
 @pytest.fixture
 def site(tmp_path: Path):
@@ -105,17 +27,6 @@ def site(tmp_path: Path):
     site.kill()
     if site.log.exists():
         print(site.log.read_text()[-4000:])
-
-
-def certificate(folder: Path, name: str) -> None:
-    """A self-signed certificate for this host, with `name` as its subject."""
-    subprocess.run(
-        [tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-        + ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "chain.pem"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
 
 
 # --- Configuration

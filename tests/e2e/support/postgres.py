@@ -38,6 +38,10 @@ class Postgres:
         command = [str(PROGRAMS[-1] / program), *words]
         subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=60, **self.user)
 
+    @property
+    def url(self) -> str:
+        return f"postgres://doorward@127.0.0.1:{self.port}/doorward"
+
     def start(self) -> None:
         command = [str(PROGRAMS[-1] / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
