@@ -12,6 +12,7 @@
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{hkdf, hmac};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroizing;
@@ -79,6 +80,18 @@ impl KeyRing {
             masters.push(master);
         }
         if masters.is_empty() { Err(BadKeys::Empty) } else { Ok(Self(masters)) }
+    }
+
+    /// Whether everything that was made with a key of `other` is read with this ring.
+    #[must_use]
+    pub fn reads(&self, other: &Self) -> bool {
+        let known = |master: &Master| {
+            let compared = master.derive("compare");
+            self.0
+                .iter()
+                .any(|own| verify_slices_are_equal(&own.derive("compare")[..], &compared[..]).is_ok())
+        };
+        other.0.iter().all(known)
     }
 
     /// A sealer for one purpose.
@@ -244,6 +257,18 @@ mod tests {
 
     fn ring() -> KeyRing {
         KeyRing::new(&[7; 32])
+    }
+
+    #[test]
+    fn a_ring_reads_what_its_own_keys_made_and_no_more() {
+        let file = |keys: &[u8]| {
+            let lines = keys.iter().map(|key| HEXLOWER_PERMISSIVE.encode(&[*key; MASTER_BYTES]));
+            KeyRing::parse(&lines.collect::<Vec<_>>().join("\n")).unwrap()
+        };
+        assert!(
+            file(&[7]).reads(&ring()) && file(&[8, 7]).reads(&ring()) && file(&[8, 7]).reads(&file(&[7, 8]))
+        );
+        assert!(!file(&[8]).reads(&ring()) && !file(&[7]).reads(&file(&[8, 7])));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The one list of backends, and what can be wrong when one is opened.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +19,17 @@ pub enum Location {
     Embedded(PathBuf),
     /// In a database that any number of nodes share.
     Postgres(Box<PostgresOptions>),
+}
+
+/// For people, and without any password.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Embedded(dir) => dir.display().fmt(f),
+            Self::Postgres(options) => f.write_str(&options.place()),
+        }
+    }
 }
 
 /// An open store, and the way to close it.

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod check;
+mod copy;
 mod dev;
 mod hash_password;
+mod progress;
 mod run;
 mod serve;
 
@@ -26,6 +28,12 @@ enum Command {
     Serve(serve::Options),
     /// Say what is wrong with a production server's configuration, keys, store and certificate.
     Check(check::Options),
+    /// Copy everything a server keeps to a new file, while it goes on serving.
+    Backup(copy::BackupOptions),
+    /// Copy a backup into an empty data directory or database, before its server starts.
+    Restore(copy::RestoreOptions),
+    /// Move everything to another data directory or database, while no server runs.
+    Migrate(copy::MigrateOptions),
     /// Print the hash of a password, for `password_hash` in the directory file.
     HashPassword,
 }
@@ -40,6 +48,9 @@ impl Cli {
             Command::Dev(options) => dev::run(&options).map(|()| ExitCode::SUCCESS),
             Command::Serve(options) => serve::run(&options).map(|()| ExitCode::SUCCESS),
             Command::Check(options) => Ok(check::run(&options)),
+            Command::Backup(options) => copy::backup(&options).map(|()| ExitCode::SUCCESS),
+            Command::Restore(options) => copy::restore(&options).map(|()| ExitCode::SUCCESS),
+            Command::Migrate(options) => copy::migrate(&options).map(|()| ExitCode::SUCCESS),
             Command::HashPassword => hash_password::run().map(|()| ExitCode::SUCCESS),
         }
     }

@@ -60,6 +60,8 @@ pub enum Step {
     Verifying,
     /// The source is read again, to see whether somebody changed it meanwhile.
     Rechecking,
+    /// What was verified gets its name or its COMMIT. Breaking off now may be too late.
+    Keeping,
 }
 
 /// Is told how far a copy has come, after each page of rows.
@@ -74,7 +76,7 @@ pub async fn backup(from: &Location, file: &Path, report: Report<'_>) -> Result<
     let source = Snapshot::of(from).await?;
     let mut copy = Copy { source, report };
     let verified = copy.make(target).await?;
-    verified.keep().await
+    copy.keep(verified).await
 }
 
 /// Copies a backup to the store at `to`, which must be empty and is made if it is not there.
@@ -87,7 +89,7 @@ pub async fn restore(file: &Path, to: &Location, report: Report<'_>) -> Result<C
     let target = Target::at(to).await?;
     let mut copy = Copy { source: Snapshot::Embedded(source), report };
     let verified = copy.make(target).await?;
-    verified.keep().await
+    copy.keep(verified).await
 }
 
 /// Copies the store at `from`, which nobody may be using, to the one at `to`, which must be empty and is made if it is
@@ -103,17 +105,17 @@ pub async fn migrate(from: &Location, to: &Location, report: Report<'_>) -> Resu
         Location::Embedded(dir) => Some(hold(dir)?),
         Location::Memory | Location::Postgres(_) => None,
     };
-    let source = Snapshot::of(from).await?;
     if from == to {
-        return Err(CopyError::Same { place: source.name() });
+        return Err(CopyError::Same { place: from.to_string() });
     }
+    let source = Snapshot::of(from).await?;
     let target = Target::at(to).await?;
     let mut copy = Copy { source, report };
     let verified = copy.make(target).await?;
     if holding.is_none() {
         copy.recheck(from, &verified).await?;
     }
-    verified.keep().await
+    copy.keep(verified).await
 }
 
 struct Copy<'a> {
@@ -170,17 +172,16 @@ impl Copy<'_> {
         }
     }
 
-    fn report(&mut self, step: Step, sessions: u64, total: u64) {
-        (self.report)(Progress { step, sessions, total });
-    }
-}
-
-impl Verified {
-    async fn keep(self) -> Result<Copied, CopyError> {
-        let Self { target, written, counts } = self;
+    async fn keep(&mut self, verified: Verified) -> Result<Copied, CopyError> {
+        let Verified { target, written, counts } = verified;
+        let Counts { sessions, device_requests, directory_version } = counts;
+        self.report(Step::Keeping, sessions, sessions);
         drop(written);
         let bytes = target.keep().await?;
-        let Counts { sessions, device_requests, directory_version } = counts;
         Ok(Copied { sessions, device_requests, directory_version, bytes })
+    }
+
+    fn report(&mut self, step: Step, sessions: u64, total: u64) {
+        (self.report)(Progress { step, sessions, total });
     }
 }

@@ -95,7 +95,7 @@ impl PostgresOptions {
     }
 
     /// Where the database is, for people: hosts and name, and never a password.
-    pub(super) fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         let ports = self.config.get_ports();
         let mut hosts = Vec::new();
         for (at, host) in self.config.get_hosts().iter().enumerate() {
