@@ -79,9 +79,14 @@ class Postgres:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, number)
 
+    def ask(self, sql: str) -> str:
+        """The one value that the query has; nothing while there is no such table."""
+        place = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "doorward", "-d", "doorward"]
+        command = [str(PROGRAMS[-1] / "psql"), "-X", "-A", "-t", *place, "-c", sql]
+        return subprocess.run(command, check=False, capture_output=True, text=True, cwd=self.folder).stdout.strip()
+
     def number(self, sql: str) -> int:
-        command = [str(PROGRAMS[-1] / "psql"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "doorward", "-Atc", sql, "doorward"]
-        return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout)
+        return int(self.ask(sql))
 
     def kill(self) -> None:
         if self.process.poll() is None:
