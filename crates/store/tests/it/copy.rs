@@ -464,6 +464,23 @@ async fn a_target_that_holds_anything_is_refused_and_left_alone() {
     with_store(&at(&running), check).await;
 }
 
+/// The write-ahead log of an empty database does not know that it belongs to another file than the restored one.
+#[tokio::test]
+async fn the_log_of_a_killed_empty_server_does_not_come_over_what_was_restored() {
+    let (source, empty, killed) = (Embedded::new(), Embedded::new(), TempDir::new().unwrap());
+    let scratch = Scratch::new();
+    fill(&source.store()).await;
+    copy::backup(&at(&source), &scratch.file(), &mut quiet).await.unwrap();
+    for file in ["doorward.db", "doorward.db-wal"] {
+        std::fs::copy(empty.dir.path().join(file), killed.path().join(file)).unwrap();
+    }
+    assert!(std::fs::metadata(killed.path().join("doorward.db-wal")).unwrap().len() > 0);
+    let killed_at = Location::Embedded(killed.path().to_owned());
+    copy::restore(&scratch.file(), &killed_at, &mut quiet).await.unwrap();
+    assert_eq!(files(killed.path()), ["doorward.db", "lock"]);
+    with_store(&killed_at, check).await;
+}
+
 /// A directory that looks empty because everything is in the write-ahead log of a server that was killed.
 #[tokio::test]
 async fn what_is_only_in_the_log_counts_too() {
