@@ -89,6 +89,7 @@ impl Snapshot {
     pub(crate) async fn count(&self) -> Result<Counts, CopyError> {
         let sql = "SELECT (SELECT count(*) FROM session), (SELECT count(*) FROM device_request)";
         let counted = self.0.rows(sql, &[]).await?;
+        let directory = self.0.rows(rows::DIRECTORY, &[]).await?;
         let count = |at| -> Result<u64, CopyError> {
             let count: i64 = self.0.one(&counted)?.try_get(at).map_err(|error| self.0.error(&error))?;
             Ok(count.unsigned_abs())
@@ -96,7 +97,7 @@ impl Snapshot {
         Ok(Counts {
             sessions: count(0)?,
             device_requests: count(1)?,
-            directory_version: self.0.directory_version(rows::DIRECTORY).await?,
+            directory_version: rows::read_version(self.0.one(&directory)?).map_err(|bad| self.0.bad(&bad))?,
         })
     }
 
@@ -149,12 +150,8 @@ impl Target {
         let database = Database::new(options)?;
         migrations::bring_forward(&database).await?;
         let transaction = Transaction::begin(database, "write", "READ WRITE").await?;
-        // A node writes the directory before it serves anybody, and now waits for us in vain until the end.
-        let lock = "UPDATE directory SET version = version WHERE id = 1 RETURNING version";
-        let directory_version = transaction.directory_version(lock).await?;
         let target = Self(Arc::new(transaction));
-        let counts = Snapshot(target.0.clone()).count().await?;
-        Counts { directory_version, ..counts }.none_at(target.0.database.place())?;
+        Snapshot(target.0.clone()).count().await?.none_at(target.0.database.place())?;
         Ok(target)
     }
 
@@ -243,12 +240,6 @@ impl Transaction {
             self.lease.query(&prepared, values).await
         };
         rows.await.map_err(|error| self.error(&error))
-    }
-
-    /// The version of the directory, from what `sql` answers.
-    async fn directory_version(&self, sql: &str) -> Result<u64, CopyError> {
-        let rows = self.rows(sql, &[]).await?;
-        rows::read_version(self.one(&rows)?).map_err(|bad| self.bad(&bad))
     }
 
     /// The only row, of a table that has one from the start.
