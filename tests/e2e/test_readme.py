@@ -115,7 +115,9 @@ def test_documented_configuration_is_accepted(tmp_path: Path):
 
 
 def test_every_flag_that_the_documentation_names_exists(tmp_path: Path):
-    known = "".join(doorward(command, "--help", cwd=tmp_path).stdout for command in ("dev", "serve", "check"))
-    text = (ROOT / "docs" / "development-server.md").read_text() + (ROOT / "docs" / "logging.md").read_text()
-    for flag in set(re.findall(r"`(--[a-z-]+)", text)):
+    commands = ("dev", "serve", "check", "backup", "restore", "migrate")
+    known = "".join(doorward(command, "--help", cwd=tmp_path).stdout for command in commands)
+    pages = ("development-server.md", "logging.md", "operations/backup.md")
+    text = "".join((ROOT / "docs" / page).read_text() for page in pages)
+    for flag in set(re.findall(r"(?:`|doorward [^`\n]*? )(--[a-z-]+)", text)):
         assert flag in known, flag

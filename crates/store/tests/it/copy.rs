@@ -319,6 +319,23 @@ async fn a_backup_of_postgres_made_while_others_write_is_of_one_moment() {
     backed_up_while_written(&shared, Arc::new(server.node(&database))).await;
 }
 
+/// The close cannot cut back the log that the backup still reads, and leaves it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_while_it_is_backed_up_disturbs_nothing() {
+    let (embedded, scratch) = (Embedded::new(), Scratch::new());
+    fill(&embedded.store()).await;
+    let mut closed = false;
+    let mut report = |progress: Progress| {
+        if progress.step == Step::Verifying && !std::mem::replace(&mut closed, true) {
+            let closing = embedded.store.close();
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(closing)).unwrap();
+        }
+    };
+    let copied = copy::backup(&at(&embedded), &scratch.file(), &mut report).await.unwrap();
+    assert_eq!(Copied { bytes: None, ..copied }, WHOLE);
+    with_store(&at(&embedded), check).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_finds_out_that_a_node_still_writes() {
     let (scratch, server) = (Scratch::new(), Server::start().await);
