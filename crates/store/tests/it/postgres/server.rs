@@ -1,135 +1,22 @@
-//! A PostgreSQL server of a test's own, from the system's packages.
+//! The server of these tests, and stores on it.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::time::Duration;
 
 use doorward_store::{PostgresOptions, PostgresStore};
-use tempfile::TempDir;
-use tokio_postgres::{Client, NoTls};
+use doorward_testkit_postgres as testkit;
 
-/// A running server. It listens on a Unix socket in its directory, and goes with the test.
-///
-/// It does not sync: what the kernel was given survives the death of every process, and no test takes the power away.
-pub(crate) struct Server {
-    dir: TempDir,
-    /// For TCP, and in the name of the socket.
-    port: Option<u16>,
-    settings: Vec<String>,
-    process: Option<Child>,
-    /// Those that may not have ended yet.
-    killed: Vec<u32>,
-    databases: AtomicU32,
-}
+/// A PostgreSQL server of a test's own.
+pub(crate) struct Server(testkit::Server);
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        Self::with(None, &[], |_| {}).await
+        Self(testkit::Server::start().await)
     }
 
-    /// A server with these settings that listens on `port` of the loopback too, and has in its directory the files
-    /// that `prepare` puts there.
     pub(crate) async fn with(port: Option<u16>, settings: &[&str], prepare: impl FnOnce(&Path)) -> Self {
-        let dir = TempDir::new().unwrap();
-        prepare(dir.path());
-        for entry in fs::read_dir(dir.path()).unwrap() {
-            let path = entry.unwrap().path();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-            own(&path);
-        }
-        own(dir.path());
-        let initdb = command("initdb")
-            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
-            .arg(dir.path().join("data"))
-            .output()
-            .unwrap();
-        assert!(initdb.status.success(), "initdb: {}", String::from_utf8_lossy(&initdb.stderr));
-        let settings = settings.iter().map(ToString::to_string).collect();
-        let mut server =
-            Self { dir, port, settings, process: None, killed: Vec::new(), databases: AtomicU32::new(0) };
-        server.start_again().await;
-        server
-    }
-
-    /// Starts it after it was stopped or killed, and waits until it answers.
-    pub(crate) async fn start_again(&mut self) {
-        // A server does not start on memory that a process of the one before still has.
-        while self.killed.iter().any(|process| stat(*process).is_some_and(|(state, _)| state != "Z")) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let dir = self.dir.path().display();
-        let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut command = command("postgres");
-        command.arg("-D").arg(self.dir.path().join("data"));
-        for setting in [
-            format!("unix_socket_directories={dir}"),
-            format!("listen_addresses={}", self.port.map_or("", |_| "127.0.0.1")),
-            format!("port={}", self.port.unwrap_or(5432)),
-            "max_connections=300".into(),
-            "shared_buffers=32MB".into(),
-            "fsync=off".into(),
-        ]
-        .iter()
-        .chain(&self.settings)
-        {
-            command.args(["-c", setting]);
-        }
-        let process = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
-        self.process = Some(process.unwrap());
-        let begun = Instant::now();
-        while let Err(error) = tokio_postgres::connect(&self.url("postgres"), NoTls).await {
-            assert!(begun.elapsed() < Duration::from_mins(1), "{error}: {}", self.log());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Shuts it down, connections and all.
-    pub(crate) fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            signal("INT", &[process.id()]);
-            process.wait().unwrap();
-        }
-    }
-
-    /// Kills all of its processes at the same moment, as near as can be.
-    pub(crate) fn kill(&mut self) {
-        self.killed = self.processes();
-        signal("KILL", &self.killed);
-        self.process.take().unwrap().wait().unwrap();
-    }
-
-    /// Stops the processes where they are, as a machine that hangs would.
-    pub(crate) fn freeze(&self) {
-        signal("STOP", &self.processes());
-    }
-
-    /// Lets them go on.
-    pub(crate) fn thaw(&self) {
-        signal("CONT", &self.processes());
-    }
-
-    /// An empty database of its own, by name.
-    pub(crate) async fn database(&self) -> String {
-        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.sql("postgres", &format!("CREATE DATABASE {name}")).await;
-        name
-    }
-
-    pub(crate) fn url(&self, database: &str) -> String {
-        self.url_through(self.dir.path(), database)
-    }
-
-    /// The URL by way of a socket in another directory.
-    pub(crate) fn url_through(&self, dir: &Path, database: &str) -> String {
-        let dir = dir.display().to_string().replace('/', "%2F");
-        format!("postgres://postgres@{dir}:{}/{database}", self.port.unwrap_or(5432))
-    }
-
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.dir.path().join(".s.PGSQL.5432")
+        Self(testkit::Server::with(port, settings, prepare).await)
     }
 
     /// A store on `database`, with times so short that a test can wait for them.
@@ -143,99 +30,18 @@ impl Server {
         options.statement_timeout = Duration::from_secs(2);
         options
     }
+}
 
-    /// A connection that no store knows of.
-    pub(crate) async fn client(&self, database: &str) -> Client {
-        let (client, connection) = tokio_postgres::connect(&self.url(database), NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client
-    }
+impl Deref for Server {
+    type Target = testkit::Server;
 
-    pub(crate) async fn sql(&self, database: &str, sql: &str) {
-        self.client(database).await.batch_execute(sql).await.unwrap();
-    }
-
-    /// The one number that `sql` answers.
-    pub(crate) async fn number(&self, database: &str, sql: &str) -> i64 {
-        self.client(database).await.query_one(sql, &[]).await.unwrap().get(0)
-    }
-
-    /// What it has logged.
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.log_file()).unwrap_or_default()
-    }
-
-    fn log_file(&self) -> PathBuf {
-        self.dir.path().join("log")
-    }
-
-    /// The process that we started, and its children.
-    fn processes(&self) -> Vec<u32> {
-        let parent = self.process.as_ref().unwrap().id();
-        let mut processes = vec![parent];
-        for entry in fs::read_dir("/proc").unwrap() {
-            let Ok(process) = entry.unwrap().file_name().to_string_lossy().parse::<u32>() else { continue };
-            if stat(process).is_some_and(|(_, of)| of == parent.to_string()) {
-                processes.push(process);
-            }
-        }
-        processes
+    fn deref(&self) -> &testkit::Server {
+        &self.0
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if self.process.is_some() {
-            self.thaw();
-            self.stop();
-        }
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut testkit::Server {
+        &mut self.0
     }
-}
-
-/// The state and the parent of a process. They come after its name, which is in parentheses.
-fn stat(process: u32) -> Option<(String, String)> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ').map(ToOwned::to_owned);
-    Some((fields.next()?, fields.next()?))
-}
-
-/// A command of PostgreSQL's, which refuses to be run by root, and which ends with the test however that ends.
-fn command(name: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "INT"]);
-    if is_root() {
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
-    }
-    command.arg(binaries().join(name)).current_dir("/");
-    command
-}
-
-/// Where the newest server's commands are.
-fn binaries() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let installed = versions.map(|version| version.unwrap().path().join("bin"));
-    installed.filter(|bin| bin.join("initdb").exists()).max().expect(
-        "this test needs the PostgreSQL server: apt-get install -y postgresql (it is looked for in /usr/lib/postgresql)",
-    )
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-/// Gives `path` to the user who runs the server.
-fn own(path: &Path) {
-    if is_root() {
-        let users = fs::read_to_string("/etc/passwd").unwrap();
-        let postgres =
-            users.lines().find(|line| line.starts_with("postgres:")).expect("there is a user postgres");
-        let ids: Vec<u32> = postgres.split(':').filter_map(|field| field.parse().ok()).collect();
-        chown(path, Some(ids[0]), Some(ids[1])).unwrap();
-    }
-}
-
-fn signal(signal: &str, processes: &[u32]) {
-    let processes = processes.iter().map(ToString::to_string);
-    // One of them may have ended by itself.
-    Command::new("kill").arg(format!("-{signal}")).args(processes).stderr(Stdio::null()).status().unwrap();
 }

@@ -1,12 +1,12 @@
 //! TLS to the database: verified, or not at all.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
 use doorward_core::store::Store;
 use doorward_store::contract::fixtures::*;
 use doorward_store::{PostgresOptions, PostgresStore};
+use doorward_testkit_postgres::free_port;
 use tempfile::TempDir;
 
 use super::server::Server;
@@ -23,11 +23,6 @@ fn certificates(dir: &Path) {
             -extfile extensions -out server.pem";
     let made = Command::new("sh").args(["-c", script]).arg(dir).output().unwrap();
     assert!(made.status.success(), "apt-get install -y openssl: {}", String::from_utf8_lossy(&made.stderr));
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 async fn connects(url: &str, edit: impl FnOnce(&mut PostgresOptions)) -> Result<(), String> {
