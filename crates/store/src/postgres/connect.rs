@@ -1,14 +1,15 @@
 //! How a connection is made and set up, and the pools they wait in.
 
-use std::future::Future;
+use std::future::{self, Future};
 use std::ops::Deref;
 use std::pin::Pin;
 use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Connect, Manager, ManagerConfig, Object, Pool, QueueMode, Runtime};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, Config, Error, NoTls, Socket};
+use tokio_postgres::{Client, Config, Connection, Error, NoTls, Socket};
 
 use super::error::PostgresError;
 use super::options::PostgresOptions;
@@ -71,8 +72,11 @@ where
     T::TlsConnect: Sync + Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    let setup = setup(options.statement_timeout);
-    Manager::from_connect(options.config(), Connector { tls, setup }, ManagerConfig::default())
+    let (hosts, setup) = (options.hosts(), setup(options.statement_timeout));
+    // The manager has a configuration to hand to the connector, which has its own.
+    let first = hosts[0].clone();
+    let share = options.connect_timeout / u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+    Manager::from_connect(first, Connector { hosts, share, tls, setup }, ManagerConfig::default())
 }
 
 /// Sent on each new connection. As statements and not as startup options, which PgBouncer refuses.
@@ -87,8 +91,12 @@ fn setup(statement_timeout: Duration) -> String {
     )
 }
 
-/// Connects, and sets the connection up before anybody gets it; the pool's time for making a connection covers both.
+/// Connects to the first host that is fit, and sets the connection up before anybody gets it; the pool's time for making
+/// a connection covers all of it.
 struct Connector<T> {
+    hosts: Vec<Config>,
+    /// How much of that time each host has, or one that says nothing would use it up.
+    share: Duration,
     tls: T,
     setup: String,
 }
@@ -102,11 +110,10 @@ where
 {
     fn connect(
         &self,
-        config: &Config,
+        _: &Config,
     ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
-        let config = config.clone();
         Box::pin(async move {
-            let (client, connection) = config.connect(self.tls.clone()).await?;
+            let (client, connection) = self.first_fit().await?;
             let task = tokio::spawn(async move {
                 // Whoever uses the connection hears of it too, and tells the operator.
                 if let Err(error) = connection.await {
@@ -116,5 +123,23 @@ where
             client.batch_execute(&self.setup).await?;
             Ok((client, task))
         })
+    }
+}
+
+impl<T: MakeTlsConnect<Socket> + Clone> Connector<T> {
+    async fn first_fit(&self) -> Result<(Client, Connection<Socket, T::Stream>), Error> {
+        let mut refused = None;
+        for host in &self.hosts {
+            match timeout(self.share, host.connect(self.tls.clone())).await {
+                Ok(Ok(connected)) => return Ok(connected),
+                Ok(Err(error)) => refused = Some(error),
+                Err(_) => tracing::debug!(host = ?host.get_hosts(), "a database host does not answer"),
+            }
+        }
+        match refused {
+            Some(error) => Err(error),
+            // None of them said anything, and the pool's time is over too: it says so.
+            None => future::pending().await,
+        }
     }
 }

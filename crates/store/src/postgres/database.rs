@@ -185,9 +185,15 @@ impl Database {
         held
     }
 
-    /// Waits a little longer than the server works at a statement: what it says is better than silence.
+    /// Waits a little longer than the server works at a statement: what it says is better than silence. A server that is
+    /// silent says nothing on the connections that nobody uses now either, and each would cost somebody as long to see.
     async fn within_answer<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        timeout(self.answer_limit, answer).await.unwrap_or_else(|_| Err(Failure::silence(self.answer_limit)))
+        timeout(self.answer_limit, answer).await.unwrap_or_else(|_| {
+            for pool in [&self.shared, &self.lanes] {
+                pool.retain(|_, _| false);
+            }
+            Err(Failure::silence(self.answer_limit))
+        })
     }
 }
 

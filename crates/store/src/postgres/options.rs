@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 
 /// A database of PostgreSQL's kind, from its URL.
 ///
@@ -109,15 +109,63 @@ impl PostgresOptions {
         format!("{}/{name}", hosts.join(","))
     }
 
-    /// What tokio-postgres is told. The time for connecting is shared between the hosts, or the first one that does
-    /// not answer would use it up.
-    pub(super) fn config(&self) -> Config {
-        let mut config = self.config.clone();
-        if config.get_connect_timeout().is_none() {
-            let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
-            config.connect_timeout(self.connect_timeout / hosts);
+    /// What tokio-postgres is told, one host at a time and in their order.
+    ///
+    /// Given all of them it waits for the first as long as that accepts connections and says nothing, as a machine does
+    /// whose disk hangs, and nobody would come to the one that took over. With `load_balance_hosts=random` it is told all
+    /// of them all the same, and draws the order.
+    pub(super) fn hosts(&self) -> Vec<Config> {
+        let hosts = self.config.get_hosts().len();
+        if hosts == 1 || self.config.get_load_balance_hosts() != LoadBalanceHosts::Disable {
+            return vec![self.config.clone()];
         }
-        config
+        (0..hosts).map(|at| self.alone(at)).collect()
+    }
+
+    /// The same with one of the hosts.
+    fn alone(&self, at: usize) -> Config {
+        let (all, mut one) = (&self.config, Config::new());
+        match &all.get_hosts()[at] {
+            Host::Tcp(name) => one.host(name),
+            Host::Unix(path) => one.host_path(path),
+        };
+        if let Some(port) = all.get_ports().get(at).or(all.get_ports().first()) {
+            one.port(*port);
+        }
+        if let Some(address) = all.get_hostaddrs().get(at) {
+            one.hostaddr(*address);
+        }
+        if let Some(user) = all.get_user() {
+            one.user(user);
+        }
+        if let Some(password) = all.get_password() {
+            one.password(password);
+        }
+        if let Some(name) = all.get_dbname() {
+            one.dbname(name);
+        }
+        if let Some(options) = all.get_options() {
+            one.options(options);
+        }
+        if let Some(name) = all.get_application_name() {
+            one.application_name(name);
+        }
+        if let Some(time) = all.get_connect_timeout() {
+            one.connect_timeout(*time);
+        }
+        if let Some(time) = all.get_tcp_user_timeout() {
+            one.tcp_user_timeout(*time);
+        }
+        one.keepalives(all.get_keepalives()).keepalives_idle(all.get_keepalives_idle());
+        if let Some(time) = all.get_keepalives_interval() {
+            one.keepalives_interval(time);
+        }
+        if let Some(count) = all.get_keepalives_retries() {
+            one.keepalives_retries(count);
+        }
+        one.ssl_mode(all.get_ssl_mode()).ssl_negotiation(all.get_ssl_negotiation());
+        one.channel_binding(all.get_channel_binding()).target_session_attrs(all.get_target_session_attrs());
+        one
     }
 
     /// Whether connections are made with TLS, at least when it is offered.
@@ -210,6 +258,28 @@ mod tests {
         ] {
             assert_eq!(mode(url), expected, "{url}");
         }
+    }
+
+    #[test]
+    fn each_host_is_asked_with_everything_that_the_url_says() {
+        let url = "postgres://u:p@a.example:1,b.example:2/d?target_session_attrs=read-write&connect_timeout=3&keepalives=1\
+                   &options=-cgeqo%3Doff&channel_binding=require&hostaddr=192.0.2.1,192.0.2.2&keepalives_retries=7";
+        let options = PostgresOptions::from_url(url).unwrap();
+        let hosts = options.hosts();
+        assert_eq!(hosts.len(), 2);
+        for (at, host) in hosts.iter().enumerate() {
+            assert_eq!(host.get_hosts(), &options.config.get_hosts()[at..=at]);
+            assert_eq!(host.get_ports(), &options.config.get_ports()[at..=at]);
+            assert_eq!(host.get_hostaddrs(), &options.config.get_hostaddrs()[at..=at]);
+            // Put together again they are what was read.
+            let mut whole = hosts[0].clone();
+            whole.host("b.example").port(2).hostaddr("192.0.2.2".parse().unwrap());
+            assert_eq!(whole, options.config);
+        }
+        let one_port = PostgresOptions::from_url("postgres://u@a.example,b.example:7/d").unwrap().hosts();
+        assert_eq!((one_port[0].get_ports(), one_port[1].get_ports()), (&[5432][..], &[7][..]));
+        let drawn = "postgres://u@a.example,b.example/d?load_balance_hosts=random";
+        assert_eq!(PostgresOptions::from_url(drawn).unwrap().hosts().len(), 1);
     }
 
     #[test]

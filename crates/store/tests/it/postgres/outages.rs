@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use doorward_core::session::SessionState;
 use doorward_core::store::{Allowance, CommitError, Store};
 use doorward_core::verdict::Change;
-use doorward_store::PostgresStore;
 use doorward_store::contract::fixtures::*;
+use doorward_store::{PostgresOptions, PostgresStore};
+use doorward_testkit_postgres::free_port;
 use tokio::task::JoinSet;
 
 use super::server::Server;
@@ -100,6 +101,31 @@ async fn a_database_that_hangs_is_an_outage_in_time() {
     }
     commit(&nodes[0], [start(2), rotate(2, 0)]).await;
     commit(&nodes[0], [rotate(2, 1)]).await;
+}
+
+/// Its disk hangs, say: it still accepts connections, and says nothing on them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_primary_that_hangs_does_not_keep_us_from_the_next() {
+    let ports = [free_port(), free_port()];
+    let primary = Server::with(Some(ports[0]), &[], |_| {}).await;
+    let database = primary.database().await;
+    let standby = primary.synchronous_standby(ports[1]).await;
+    let [one, two] = ports;
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{one},127.0.0.1:{two}/{database}?target_session_attrs=read-write"
+    );
+    let mut options = PostgresOptions::from_url(&url).unwrap();
+    options.connect_timeout = Duration::from_secs(2);
+    options.statement_timeout = Duration::from_secs(2);
+    let node = shared(PostgresStore::new(&options).unwrap());
+    commit(&node, [start(1)]).await;
+    // Several connections, which all hang now.
+    futures_util::future::join_all((0..8).map(|_| stored(&node, 1))).await;
+    primary.freeze();
+    standby.promote();
+    assert!(node.session(session_id(1)).await.is_err());
+    // Whoever comes next does not wait for the others of them.
+    everything_works(&node, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

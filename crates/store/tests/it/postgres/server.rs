@@ -24,6 +24,11 @@ impl Server {
         PostgresStore::new(&self.options(database)).unwrap()
     }
 
+    /// A standby that has what this server has answered.
+    pub(crate) async fn synchronous_standby(&self, port: u16) -> Self {
+        Self(self.0.synchronous_standby(port).await)
+    }
+
     pub(crate) fn options(&self, database: &str) -> PostgresOptions {
         let mut options = PostgresOptions::from_url(&self.url(database)).unwrap();
         options.connect_timeout = Duration::from_secs(2);
