@@ -220,8 +220,9 @@ async fn no_rotation_that_was_answered_is_lost_when_the_database_dies() {
         for n in 0..sessions {
             let (dead, answered) = (dead.clone(), answered.clone());
             let node = nodes[usize::try_from(n).unwrap() % 2].clone();
+            // Before the storm: whoever comes late would read from a database that is dead.
+            let mut generation = stored(&node, n).await.generation;
             storm.spawn(async move {
-                let mut generation = stored(&node, n).await.generation;
                 loop {
                     match node.commit(vec![rotate(n, generation)]).await {
                         Ok(()) => generation += 1,
