@@ -54,7 +54,8 @@ impl Server {
     /// A standby of this server, on `port` of the loopback. This server then answers a commit once the standby has it
     /// on disk.
     pub async fn synchronous_standby(&self, port: u16) -> Self {
-        let mut standby = Self::prepared(Some(port), &[]);
+        // Or it may sleep for five seconds before it sees that it is promoted.
+        let mut standby = Self::prepared(Some(port), &["wal_retrieve_retry_interval=500ms"]);
         let name = "doorward_standby";
         // What the standby will find its primary by is written into its settings.
         let mut copy = command("pg_basebackup");

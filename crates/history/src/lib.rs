@@ -1,0 +1,1 @@
+//! What was answered holds, whatever is killed: all of it is in `tests/`.
