@@ -514,6 +514,36 @@ async fn what_is_only_in_the_log_counts_too() {
 }
 
 #[tokio::test]
+async fn rotations_that_are_not_folded_into_the_heads_are_copied() {
+    let (embedded, scratch) = (Embedded::new(), Scratch::new());
+    commit(&embedded.store(), [start(1), start(2)]).await;
+    for generation in 0..3 {
+        commit(&embedded.store(), [rotate(1, generation)]).await;
+    }
+    copy::backup(&at(&embedded), &scratch.file(), &mut quiet).await.unwrap();
+    assert_eq!((count(&embedded.database(), "rotation"), count(&scratch.file(), "rotation")), (3, 0));
+    copy::restore(&scratch.file(), &scratch.location(), &mut quiet).await.unwrap();
+    with_store(&scratch.location(), async |store| {
+        let session = stored(store, 1).await;
+        assert_eq!((session.generation, session.rotated_at), (3, later(62)));
+        assert_eq!(stored(store, 2).await.generation, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_backup_of_the_first_version_is_restored() {
+    let (embedded, scratch) = (Embedded::new(), Scratch::new());
+    fill(&embedded.store()).await;
+    embedded.store.close().await.unwrap();
+    let first = "DROP TABLE rotation; UPDATE meta SET schema_version = 1; PRAGMA journal_mode = DELETE";
+    embedded.sqlite().execute_batch(first).unwrap();
+    std::fs::copy(embedded.database(), scratch.file()).unwrap();
+    copy::restore(&scratch.file(), &scratch.location(), &mut quiet).await.unwrap();
+    with_store(&scratch.location(), check).await;
+}
+
+#[tokio::test]
 async fn a_source_that_is_not_ours_or_not_there_is_refused() {
     let (scratch, server) = (Scratch::new(), Server::start().await);
     let missing = |error: &CopyError| matches!(error, CopyError::Nothing { .. });
@@ -529,9 +559,9 @@ async fn a_source_that_is_not_ours_or_not_there_is_refused() {
         0
     );
     server.node(&database).ready().await.unwrap();
-    server.sql(&database, "INSERT INTO doorward_schema VALUES (2, 1, 'x')").await;
+    server.sql(&database, "INSERT INTO doorward_schema VALUES (3, 1, 'x')").await;
     let refused = copy::backup(&shared, &scratch.file(), &mut quiet).await.unwrap_err();
-    assert!(matches!(refused, CopyError::Schema { found: 2, .. }), "{refused}");
+    assert!(matches!(refused, CopyError::Schema { found: 3, .. }), "{refused}");
 
     let restore = async || copy::restore(&scratch.file(), &scratch.location(), &mut quiet).await.unwrap_err();
     assert!(missing(&restore().await));
