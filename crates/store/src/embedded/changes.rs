@@ -50,7 +50,7 @@ impl<'a> Group<'a> {
     }
 
     /// Makes all the changes of one caller, or none.
-    pub(super) fn apply_all(&mut self, changes: Vec<Change>) -> Result<Vec<Effect>, Stop> {
+    pub(super) fn apply_all(&mut self, changes: &[Change]) -> Result<Vec<Effect>, Stop> {
         self.undo.clear();
         // A change checks its guard before it writes, so a change alone has nothing to take back.
         if changes.len() < 2 {
@@ -87,18 +87,23 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    fn apply_each(&mut self, changes: Vec<Change>) -> Result<Vec<Effect>, Stop> {
-        changes.into_iter().map(|change| self.apply(change)).collect()
+    fn apply_each(&mut self, changes: &[Change]) -> Result<Vec<Effect>, Stop> {
+        changes.iter().map(|change| self.apply(change)).collect()
     }
 
-    fn apply(&mut self, change: Change) -> Result<Effect, Stop> {
-        match change {
-            Change::OpenDeviceRequest(request) => open_device_request(self.connection, request),
-            Change::MoveDeviceRequest { id, from, to } => move_device_request(self.connection, id, &from, to),
-            Change::StartSession(session) => {
-                start_session(self.connection, &session)?;
-                self.learn(session.id, Standing::of(&session));
-                Ok(Effect::SessionStarted(session))
+    fn apply(&mut self, change: &Change) -> Result<Effect, Stop> {
+        match *change {
+            Change::OpenDeviceRequest(ref request) => {
+                open_device_request(self.connection, request)?;
+                Ok(Effect::DeviceOpened(request.clone()))
+            }
+            Change::MoveDeviceRequest { id, ref from, ref to } => {
+                move_device_request(self.connection, id, from, to)
+            }
+            Change::StartSession(ref session) => {
+                start_session(self.connection, session)?;
+                self.learn(session.id, Standing::of(session));
+                Ok(Effect::SessionStarted(session.clone()))
             }
             // Expiry is no part of this guard and the next: it never changes, so whoever decides has already seen it.
             Change::Rotate { id, from, to, at } => {
@@ -116,7 +121,7 @@ impl<'a> Group<'a> {
                 self.learn(id, Standing::Ended);
                 Ok(Effect::SessionEnded { id, at, why })
             }
-            Change::ReplaceDirectory { from, file } => replace_directory(self.connection, from, *file),
+            Change::ReplaceDirectory { from, ref file } => replace_directory(self.connection, from, file),
         }
     }
 
@@ -216,17 +221,17 @@ fn move_device_request(
     connection: &Connection,
     id: DeviceRequestId,
     from: &DeviceState,
-    to: DeviceState,
+    to: &DeviceState,
 ) -> Result<Effect, Stop> {
     let sql = "UPDATE device_request SET state = ?2, approved_by = ?3, authenticated_at = ?4 \
                WHERE id = ?1 AND state = ?5 AND approved_by IS ?6 AND authenticated_at IS ?7";
-    let ((state, by, at), (from, from_by, from_at)) = (device_state_columns(&to), device_state_columns(from));
+    let ((state, by, at), (from, from_by, from_at)) = (device_state_columns(to), device_state_columns(from));
     guarded(connection, sql, params![id.as_bytes(), state, by, at, from, from_by, from_at])?;
-    Ok(Effect::DeviceMoved { id, to })
+    Ok(Effect::DeviceMoved { id, to: to.clone() })
 }
 
 /// Adds a device request.
-pub(super) fn open_device_request(connection: &Connection, request: DeviceRequest) -> Result<Effect, Stop> {
+pub(super) fn open_device_request(connection: &Connection, request: &DeviceRequest) -> Result<(), Stop> {
     let (state, by, at) = device_state_columns(&request.state);
     let sql = "INSERT INTO device_request (id, user_code, client, client_name, scopes, address, user_agent, \
                created_at, expires_at, state, approved_by, authenticated_at) \
@@ -246,7 +251,7 @@ pub(super) fn open_device_request(connection: &Connection, request: DeviceReques
         at,
     ];
     guarded(connection, sql, values)?;
-    Ok(Effect::DeviceOpened(request))
+    Ok(())
 }
 
 /// Adds a session.
@@ -281,14 +286,14 @@ pub(super) fn start_session(connection: &Connection, session: &Session) -> Resul
     Ok(())
 }
 
-fn replace_directory(connection: &Connection, from: u64, file: DirectoryFile) -> Result<Effect, Stop> {
+fn replace_directory(connection: &Connection, from: u64, file: &DirectoryFile) -> Result<Effect, Stop> {
     let refuse = |why: &dyn std::fmt::Display| {
         Stop::Refused(Outage(format!("the directory to be written is wrong: {why}")).into())
     };
-    let content = serde_json::to_string(&file).map_err(|error| refuse(&error))?;
+    let content = serde_json::to_string(file).map_err(|error| refuse(&error))?;
     let version = i64::try_from(from).map_err(|error| refuse(&error))?;
     let sql = "UPDATE directory SET version = version + 1, content = ?2 WHERE version = ?1";
-    let directory = Directory::new(file, from + 1).map_err(|problems| refuse(&problems))?;
+    let directory = Directory::new(file.clone(), from + 1).map_err(|problems| refuse(&problems))?;
     guarded(connection, sql, params![version, content])?;
     Ok(Effect::DirectoryReplaced(directory))
 }

@@ -285,7 +285,7 @@ fn insert(connection: &Connection, row: Row) -> Result<(), Stop> {
                 .execute("UPDATE directory SET version = ?1, content = ?2", params![version, content])?;
             Ok(())
         }
-        Row::DeviceRequest(request) => changes::open_device_request(connection, request).map(drop),
+        Row::DeviceRequest(request) => changes::open_device_request(connection, &request),
         Row::Session(session) => changes::start_session(connection, &session),
     }
 }

@@ -28,6 +28,7 @@ use super::files::DataDirectory;
 use super::fold::{FOLD_AFTER, Fold, HEADS, LOG_ROWS};
 use super::published::{Effect, Published};
 use super::rows;
+use super::unfolded::Head;
 use crate::open::OpenError;
 
 /// The most jobs of one group: enough to share a sync widely, few enough that the first does not wait long.
@@ -45,6 +46,13 @@ pub(super) enum Job {
     Sweep { now: Timestamp, limit: usize, answer: oneshot::Sender<Result<usize, Outage>> },
     /// The end.
     Close { answer: oneshot::Sender<Result<(), Outage>> },
+}
+
+/// A transaction that was not made.
+struct Undone {
+    outage: Outage,
+    /// Whether it touched a damaged page; others may be whole.
+    damage: bool,
 }
 
 type Answer<T> = oneshot::Sender<Result<T, Outage>>;
@@ -189,7 +197,7 @@ impl Writer {
 
     /// A step of folding the log of rotations, at most so many of them. What failed has been logged, and is tried again
     /// from where it stands.
-    fn fold_some(&mut self, count: usize) -> Result<(), Outage> {
+    fn fold_some(&mut self, count: usize) -> Result<(), Undone> {
         match self.fold {
             Fold::Idle if self.logged < self.fold_after => {}
             Fold::Idle => {
@@ -201,7 +209,7 @@ impl Writer {
             Fold::Heads { last, through } => {
                 let next = self.published.unfolded().next_to_fold(last, count);
                 if let Some(&(last, _)) = next.last() {
-                    self.transaction(false, |connection| changes::fold(connection, &next))?;
+                    self.fold_heads(&next)?;
                     self.fold = Fold::Heads { last: Some(last), through };
                 } else {
                     self.published.unfolded().end_fold();
@@ -237,6 +245,23 @@ impl Writer {
         }
     }
 
+    /// Writes rotations into their heads.
+    fn fold_heads(&mut self, rotations: &[(SessionId, Head)]) -> Result<(), Undone> {
+        match self.transaction(false, |connection| changes::fold(connection, rotations)) {
+            Err(undone) if undone.damage => match rotations {
+                // Nobody can read the session either. The log is folded without it, or it would grow for ever.
+                [(id, _)] => {
+                    tracing::error!(session = %id, "a rotation is lost, because the page of its session is damaged");
+                    Ok(())
+                }
+                _ => {
+                    rotations.iter().try_for_each(|rotation| self.fold_heads(std::slice::from_ref(rotation)))
+                }
+            },
+            outcome => outcome,
+        }
+    }
+
     fn load(&self, id: SessionId) -> Result<Option<Session>, Outage> {
         // Several may have missed it at once.
         if let Some(session) = self.published.session(id) {
@@ -254,14 +279,41 @@ impl Writer {
     }
 
     fn commit(&mut self, commits: Vec<Commit>) {
-        let (requests, answers): (Vec<_>, Vec<_>) = commits.into_iter().unzip();
-        let durable = requests.iter().flatten().any(Change::is_durable);
+        match self.commit_together(&commits) {
+            Ok(outcomes) => {
+                for (outcome, (_, answer)) in outcomes.into_iter().zip(commits) {
+                    let outcome = outcome.map(|effects| {
+                        let is_rotation = |effect: &&Effect| matches!(effect, Effect::SessionRotated { .. });
+                        self.logged += effects.iter().filter(is_rotation).count();
+                        self.published.publish(effects);
+                    });
+                    let _ = answer.send(outcome);
+                }
+            }
+            // Whose row is on the damaged page is told so; for the others the database is as good as ever.
+            Err(undone) if undone.damage && commits.len() > 1 => {
+                commits.into_iter().for_each(|commit| self.commit(vec![commit]));
+            }
+            Err(undone) => {
+                for (_, answer) in commits {
+                    let _ = answer.send(Err(undone.outage.clone().into()));
+                }
+            }
+        }
+    }
+
+    /// The outcome of each of the commits, all in one transaction.
+    fn commit_together(
+        &mut self,
+        commits: &[Commit],
+    ) -> Result<Vec<Result<Vec<Effect>, CommitError>>, Undone> {
+        let durable = commits.iter().flat_map(|(changes, _)| changes).any(Change::is_durable);
         let published = self.published.clone();
-        let outcomes = self.transaction(durable, |connection| {
+        self.transaction(durable, |connection| {
             let mut group = Group::new(connection, &published);
-            let outcomes = requests
-                .into_iter()
-                .map(|changes| match group.apply_all(changes) {
+            let outcomes = commits
+                .iter()
+                .map(|(changes, _)| match group.apply_all(changes) {
                     Ok(effects) => Ok(Ok(effects)),
                     Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
                     Err(Stop::Failed(error)) => Err(error),
@@ -269,31 +321,14 @@ impl Writer {
                 .collect::<rusqlite::Result<Vec<_>>>()?;
             group.finish()?;
             Ok(outcomes)
-        });
-        let outcomes = match outcomes {
-            Ok(outcomes) => outcomes,
-            Err(outage) => {
-                for answer in answers {
-                    let _ = answer.send(Err(outage.clone().into()));
-                }
-                return;
-            }
-        };
-        for (outcome, answer) in outcomes.into_iter().zip(answers) {
-            let outcome = outcome.map(|effects| {
-                let is_rotation = |effect: &&Effect| matches!(effect, Effect::SessionRotated { .. });
-                self.logged += effects.iter().filter(is_rotation).count();
-                self.published.publish(effects);
-            });
-            let _ = answer.send(outcome);
-        }
+        })
     }
 
     fn sweep(&mut self, now: Timestamp, limit: usize) -> Result<usize, Outage> {
         let requests = self.published.devices().forgettable(now, limit);
         // Not durable: what power loss brings back is swept again.
-        let effects =
-            self.transaction(false, |connection| changes::sweep(connection, &requests, now, limit))?;
+        let swept = self.transaction(false, |connection| changes::sweep(connection, &requests, now, limit));
+        let effects = swept.map_err(|undone| undone.outage)?;
         let gone = effects.len();
         self.published.publish(effects);
         Ok(gone)
@@ -304,19 +339,21 @@ impl Writer {
         &mut self,
         durable: bool,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, Outage> {
-        self.whole()?;
+    ) -> Result<T, Undone> {
+        self.whole().map_err(|outage| Undone { outage, damage: false })?;
         let begun = self.wait_for_disk(durable).and_then(|()| self.execute("BEGIN IMMEDIATE"));
         match begun.and_then(|()| work(&self.connection)) {
-            Err(error) => Err(self.roll_back("write to", &error)),
+            Err(error) => {
+                Err(Undone { outage: self.roll_back("write to", &error), damage: rows::is_damage(&error) })
+            }
             Ok(value) => match self.execute("COMMIT") {
                 Ok(()) => Ok(value),
                 // This comes from writing the log, never from syncing it: nothing was committed, and the next
                 // transaction writes over it.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                    Err(self.roll_back("commit to", &error))
+                    Err(Undone { outage: self.roll_back("commit to", &error), damage: false })
                 }
-                Err(error) => Err(self.break_down("commit to", &error)),
+                Err(error) => Err(Undone { outage: self.break_down("commit to", &error), damage: false }),
             },
         }
     }
@@ -413,10 +450,12 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use tempfile::TempDir;
 
     use super::*;
-    use crate::contract::fixtures::{open_request, rotate, session, session_id, start};
+    use crate::contract::fixtures::{end, open_request, rotate, session, session_id, start};
     use crate::embedded::schema;
 
     fn writer() -> (TempDir, Writer) {
@@ -581,6 +620,61 @@ mod tests {
             })
             .unwrap();
         assert!(generation >= 60, "{generation}");
+    }
+
+    /// Zeroes a page of heads behind SQLite's back.
+    fn damage(dir: &TempDir, writer: &mut Writer) {
+        writer.checkpoint("TRUNCATE");
+        let sql = "SELECT pgoffset FROM dbstat WHERE name = 'head' AND pagetype = 'leaf' LIMIT 1 OFFSET 3";
+        let offset: i64 = writer.connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        let file = std::fs::File::options().write(true).open(dir.path().join("doorward.db")).unwrap();
+        file.write_all_at(&[0; 4096], offset.unsigned_abs()).unwrap();
+        // Or it would not be read from the file.
+        writer.connection.execute_batch("PRAGMA shrink_memory").unwrap();
+    }
+
+    #[test]
+    fn a_damaged_page_fails_those_who_need_it_and_nobody_else() {
+        let (dir, mut writer) = writer();
+        let sessions = 0..2000;
+        assert!(
+            turn(&mut writer, sessions.clone().map(|n| vec![start(n)]).collect()).iter().all(Result::is_ok)
+        );
+        damage(&dir, &mut writer);
+        let outcomes = turn(&mut writer, sessions.clone().map(|n| vec![end(n)]).collect());
+        let failed: Vec<_> =
+            sessions.zip(outcomes).filter_map(|(n, outcome)| outcome.err().map(|error| (n, error))).collect();
+        assert!((1..200).contains(&failed.len()), "{}", failed.len());
+        for (_, error) in &failed {
+            assert!(error.to_string().contains("restore it from a backup"), "{error}");
+        }
+        let commits = vec![vec![start(9000)], vec![end(failed[0].0)], vec![start(9001)]];
+        let outcomes = turn(&mut writer, commits);
+        assert_eq!(outcomes.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    }
+
+    #[test]
+    fn a_damaged_page_does_not_keep_the_log_from_being_folded() {
+        let (dir, mut writer) = writer();
+        writer.fold_after = 2000;
+        assert!(turn(&mut writer, (0..2000).map(|n| vec![start(n)]).collect()).iter().all(Result::is_ok));
+        for some in [0..1000, 1000..1999] {
+            assert!(turn(&mut writer, some.map(|n| vec![rotate(n, 0)]).collect()).iter().all(Result::is_ok));
+        }
+        damage(&dir, &mut writer);
+        assert_eq!(turn(&mut writer, vec![vec![rotate(1999, 0)]]), [Ok(())]);
+        let mut steps = 0;
+        while !matches!(writer.fold, Fold::Idle) {
+            writer.tidy(0);
+            steps += 1;
+            assert!(steps < 100);
+        }
+        let folded = (0..2000).filter(|&n| {
+            let standing = rows::standing(&writer.connection, session_id(n));
+            matches!(standing, Ok(Some(changes::Standing::Live(1))))
+        });
+        assert!((1800..2000).contains(&folded.count()));
+        assert_eq!(changes::end_of_log(&writer.connection).unwrap(), 0);
     }
 
     #[test]
