@@ -622,6 +622,20 @@ mod tests {
         assert!(generation >= 60, "{generation}");
     }
 
+    #[test]
+    fn a_rotation_that_was_taken_back_is_neither_known_to_the_group_nor_in_the_log() {
+        let (dir, mut writer) = writer();
+        assert_eq!(turn(&mut writer, vec![vec![start(1)], vec![start(2)]]), [Ok(()), Ok(())]);
+        let taken_back = || vec![rotate(1, 0), rotate(1, 1), end(2), start(2)];
+        let commits = vec![taken_back(), vec![rotate(1, 0), rotate(2, 0)], taken_back()];
+        let conflict = Err(CommitError::Conflict);
+        assert_eq!(turn(&mut writer, commits), [conflict.clone(), Ok(()), conflict.clone()]);
+        assert_eq!(turn(&mut writer, vec![vec![rotate(1, 1), start(2)]]), [conflict]);
+        let generations: Vec<_> =
+            after_a_crash(&dir, 1..3).iter().map(|session| session.generation).collect();
+        assert_eq!(generations, [1, 1]);
+    }
+
     /// Zeroes a page of heads behind SQLite's back.
     fn damage(dir: &TempDir, writer: &mut Writer) {
         writer.checkpoint("TRUNCATE");
