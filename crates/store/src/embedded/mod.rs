@@ -31,11 +31,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::allowances::AllowanceTable;
 use crate::open::OpenError;
+use answers::Deliveries;
 use files::DataDirectory;
 use published::Published;
 use readers::Readers;
 use writer::{Job, Writer};
 
+mod answers;
 mod changes;
 pub(crate) mod copy;
 mod files;
@@ -59,6 +61,7 @@ pub struct EmbeddedStore {
     jobs: mpsc::Sender<Job>,
     published: Arc<Published>,
     readers: Arc<Readers>,
+    deliveries: Deliveries,
     allowances: Mutex<AllowanceTable>,
 }
 
@@ -74,9 +77,10 @@ impl EmbeddedStore {
         let published = Arc::new(published);
         let readers = Arc::new(Readers::new(directory.database().to_owned()));
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer::new(connection, directory, published.clone(), logged)?;
+        let (answers, deliveries) = Deliveries::channel();
+        let writer = Writer::new(connection, directory, published.clone(), logged, answers)?;
         writer.start(queue)?;
-        Ok(Self { jobs, published, readers, allowances: Mutex::default() })
+        Ok(Self { jobs, published, readers, deliveries, allowances: Mutex::default() })
     }
 
     /// Reads all of the database, and looks whether its pages and indexes fit together. A value that was changed into
@@ -104,6 +108,7 @@ impl EmbeddedStore {
 
     /// Hands a job to the writer and waits for its answer.
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, Outage> {
+        self.deliveries.start();
         let (answer, answered) = oneshot::channel();
         // Either end is missing only after the writer has gone: closed, or, which its log then tells, panicked.
         let gone = || Outage("the writer of the store has stopped; restart the server".into());

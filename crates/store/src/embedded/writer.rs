@@ -23,6 +23,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::answers::{Answer, Answers};
 use super::changes::{self, Group, Stop};
 use super::files::DataDirectory;
 use super::fold::{FOLD_AFTER, Fold, HEADS, LOG_ROWS};
@@ -39,7 +40,7 @@ const PAGES_PER_CHECKPOINT: usize = 1024;
 /// What the writer is asked for.
 pub(super) enum Job {
     /// A session that is not in the cache.
-    LoadSession { id: SessionId, answer: Answer<Option<Session>> },
+    LoadSession { id: SessionId, answer: oneshot::Sender<Result<Option<Session>, Outage>> },
     /// The changes of one caller.
     Commit { changes: Vec<Change>, answer: oneshot::Sender<Result<(), CommitError>> },
     /// One batch of a sweep.
@@ -55,13 +56,14 @@ struct Undone {
     damage: bool,
 }
 
-type Answer<T> = oneshot::Sender<Result<T, Outage>>;
+type Load = (SessionId, oneshot::Sender<Result<Option<Session>, Outage>>);
 type Commit = (Vec<Change>, oneshot::Sender<Result<(), CommitError>>);
 
 pub(super) struct Writer {
     connection: Connection,
     directory: DataDirectory,
     published: Arc<Published>,
+    answers: Answers,
     /// Whether a commit now waits for the disk (`synchronous=FULL`).
     syncs: bool,
     /// Rotations in the log.
@@ -85,6 +87,7 @@ impl Writer {
         directory: DataDirectory,
         published: Arc<Published>,
         logged: usize,
+        answers: Answers,
     ) -> Result<Self, OpenError> {
         let pages = Arc::new(AtomicUsize::new(0));
         let counter = pages.clone();
@@ -97,6 +100,7 @@ impl Writer {
             connection,
             directory,
             published,
+            answers,
             syncs: true,
             logged,
             fold_after: FOLD_AFTER,
@@ -228,7 +232,7 @@ impl Writer {
 
     /// Loads sessions, all in one transaction: a database that is opened for reading is locked and unlocked each time,
     /// which costs half of what the reading does.
-    fn load_all(&mut self, loads: Vec<(SessionId, Answer<Option<Session>>)>) {
+    fn load_all(&mut self, loads: Vec<Load>) {
         let begun = match self.whole() {
             Ok(()) => self.execute("BEGIN").map_err(|error| self.outage("read", &error, "nothing was read")),
             Err(outage) => Err(outage),
@@ -240,9 +244,8 @@ impl Writer {
         {
             self.roll_back("end a read of", &error);
         }
-        for ((_, answer), session) in loads.into_iter().zip(loaded) {
-            let _ = answer.send(session);
-        }
+        let answers = loads.into_iter().zip(loaded);
+        self.answers.give(answers.map(|((_, to), session)| Answer::Loaded(to, session)).collect());
     }
 
     /// Writes rotations into their heads.
@@ -281,23 +284,27 @@ impl Writer {
     fn commit(&mut self, commits: Vec<Commit>) {
         match self.commit_together(&commits) {
             Ok(outcomes) => {
-                for (outcome, (_, answer)) in outcomes.into_iter().zip(commits) {
+                let mut answers = Vec::with_capacity(commits.len());
+                for (outcome, (_, to)) in outcomes.into_iter().zip(commits) {
                     let outcome = outcome.map(|effects| {
                         let is_rotation = |effect: &&Effect| matches!(effect, Effect::SessionRotated { .. });
                         self.logged += effects.iter().filter(is_rotation).count();
                         self.published.publish(effects);
                     });
-                    let _ = answer.send(outcome);
+                    answers.push(Answer::Committed(to, outcome));
                 }
+                self.answers.give(answers);
             }
             // Whose row is on the damaged page is told so; for the others the database is as good as ever.
             Err(undone) if undone.damage && commits.len() > 1 => {
-                commits.into_iter().for_each(|commit| self.commit(vec![commit]));
+                for commit in commits {
+                    self.commit(vec![commit]);
+                }
             }
             Err(undone) => {
-                for (_, answer) in commits {
-                    let _ = answer.send(Err(undone.outage.clone().into()));
-                }
+                let outcome = Err(undone.outage.into());
+                let answers = commits.into_iter().map(|(_, to)| Answer::Committed(to, outcome.clone()));
+                self.answers.give(answers.collect());
             }
         }
     }
@@ -454,6 +461,7 @@ mod tests {
 
     use tempfile::TempDir;
 
+    use super::super::answers::Deliveries;
     use super::*;
     use crate::contract::fixtures::{end, open_request, rotate, session, session_id, start};
     use crate::embedded::schema;
@@ -463,7 +471,9 @@ mod tests {
         let directory = DataDirectory::open(dir.path()).unwrap();
         let connection = directory.connect().unwrap();
         let (published, logged) = schema::load(&connection).unwrap();
-        (dir, Writer::new(connection, directory, Arc::new(published), logged).unwrap())
+        // Nobody hands answers out, so they come at once.
+        let (answers, _) = Deliveries::channel();
+        (dir, Writer::new(connection, directory, Arc::new(published), logged, answers).unwrap())
     }
 
     /// One turn with these commits; their outcomes.
@@ -561,7 +571,8 @@ mod tests {
         let directory = DataDirectory::open(copy.path()).unwrap();
         let connection = directory.connect().unwrap();
         let (published, logged) = schema::load(&connection).unwrap();
-        let mut writer = Writer::new(connection, directory, Arc::new(published), logged).unwrap();
+        let (answers, _) = Deliveries::channel();
+        let mut writer = Writer::new(connection, directory, Arc::new(published), logged, answers).unwrap();
         let sessions = sessions.map(|n| writer.load(session_id(n)).unwrap().unwrap()).collect();
         // And goes on from there.
         for n in [1, 2] {
