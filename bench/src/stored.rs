@@ -1,7 +1,10 @@
 //! What a refresh costs with few and with many sessions in the store, and on PostgreSQL.
 //!
-//! The sessions are written by the store itself, in the order of their ids: signing ten million in would take half an
-//! hour. Their refresh tokens are made with the server's key. So nothing here is measured but refreshes.
+//! The sessions are written by the store itself: signing ten million in would take half an hour. Their refresh tokens are
+//! made with the server's key. So nothing here is measured but refreshes.
+//!
+//! Clients refresh when their access tokens are about to expire, and so in the order in which their sessions began, hour
+//! after hour. That is one half of the load; the other refreshes sessions in no order at all, the worst that could be.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,19 +17,20 @@ use doorward::tokens::Tokens;
 use doorward_core::ids::{ClientId, PersonId, SessionId};
 use doorward_core::scope::Scopes;
 use doorward_core::session::{Holder, SessionState};
-use doorward_core::time::Lifetime;
+use doorward_core::time::{Lifetime, Timestamp};
 use doorward_core::verdict::Change;
 use doorward_store::{Location, Opened, PostgresOptions};
+use doorward_testkit_postgres::Server as Postgres;
 
 use crate::lab;
-use crate::load::{Client, Scenario, Session, Target, Worker, drive};
+use crate::load::{Scenario, Session, Target, Worker, drive};
 use crate::process::{Server, bytes_under, pin_self, pinned};
 use crate::report::{median, real};
 use crate::run::deal;
-use crate::subject::Station;
+use crate::subject::{self as bare, Setup, Station};
 
-/// At most so many of the stored sessions are refreshed, spread evenly among them.
-const REFRESHED: u64 = 1_000_000;
+/// At most so many of the stored sessions are refreshed in each order.
+const REFRESHED: u64 = 500_000;
 /// How many sessions are written in one transaction.
 const BATCH: usize = 5_000;
 const PEOPLE: u64 = 1_000;
@@ -37,9 +41,10 @@ pub(crate) struct Options {
     /// How many sessions are in the embedded store; a server for each figure.
     #[arg(long, value_delimiter = ',', default_value = "10000,1000000")]
     sessions: Vec<u64>,
-    /// Also a server on this database, which must be empty, with as many sessions as the first of the others.
-    #[arg(long, value_name = "URL")]
-    postgres: Option<String>,
+    /// Also a server on a PostgreSQL of its own, with as many sessions as the first of the others. It syncs, and shares
+    /// the core of this program.
+    #[arg(long)]
+    postgres: bool,
     /// Rounds; each loads every server.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -92,15 +97,26 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
         None => program.ancestors().nth(2).context("this program lies in no folder")?.to_owned(),
     };
     let scratch = tempfile::Builder::new().prefix("doorward-bench-").tempdir_in(above)?;
-    let mut subjects = Vec::new();
+    let setup = Setup {
+        scratch: scratch.path(),
+        binary: &binary,
+        server_core: Some(options.server_core),
+        sessions: 4096,
+    };
+    let bare = bare::Subject::bare(&setup, None).await?;
+    let mut subjects = vec![Subject::bare(bare, options.connections)];
     for &count in &options.sessions {
         let folder = scratch.path().join(count.to_string());
-        subjects.push(Subject::start(options, &binary, &folder, None, count).await?);
+        subjects.extend(Subject::start(options, &binary, &folder, None, count).await?);
     }
-    if let Some(url) = &options.postgres {
+    let mut _lives_as_long_as_the_run = None;
+    if options.postgres {
+        let server = Postgres::with(None, &["fsync=on", "shared_buffers=256MB"], |_| {}).await;
+        let url = server.url(&server.database().await);
+        _lives_as_long_as_the_run = Some(server);
         let count = *options.sessions.first().context("--sessions names no number")?;
         let folder = scratch.path().join("postgres");
-        subjects.push(Subject::start(options, &binary, &folder, Some(url), count).await?);
+        subjects.extend(Subject::start(options, &binary, &folder, Some(&url), count).await?);
     }
     let span = Duration::try_from_secs_f64(options.seconds).context("--seconds")?;
     for round in 0..options.rounds {
@@ -115,19 +131,24 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
     }
     println!(
         "{} rounds of {:.1} s each, {} connections; medians\n\n\
-         | store | us of CPU for each refresh | by the first | refreshes/s | p50 ms | p99 ms | max ms | resident MiB \
-         | bytes for each session |\n| --- | --: | --: | --: | --: | --: | --: | --: | --: |",
+         | store | us of CPU for each refresh | bare server / this | this / fewest sessions | refreshes/s | p50 ms | p99 ms \
+         | max ms | resident MiB | bytes for each session |\n| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |",
         options.rounds, options.seconds, options.connections
     );
-    let first = subjects.first().map(|subject| subject.micros.clone()).unwrap_or_default();
+    let micros =
+        |at: usize| subjects.get(at).map(|subject: &Subject| subject.micros.clone()).unwrap_or_default();
+    let (bare, fewest) = (micros(0), micros(1));
     for subject in &subjects {
-        let ratios = subject.micros.iter().zip(&first).map(|(own, first)| own / first).collect();
+        let ratio = |above: &[f64], below: &[f64]| {
+            median(above.iter().zip(below).map(|(above, below)| above / below).collect()).unwrap_or(f64::NAN)
+        };
         let middle = |values: &[f64]| median(values.to_vec()).unwrap_or(f64::NAN);
         println!(
-            "| {} | {:.1} | {:.2} | {:.1} k | {:.2} | {:.2} | {:.1} | {:.1} | {} |",
+            "| {} | {:.1} | {:.2} | {:.2} | {:.1} k | {:.2} | {:.2} | {:.1} | {:.1} | {} |",
             subject.name,
             middle(&subject.micros),
-            median(ratios).unwrap_or(f64::NAN),
+            ratio(&bare, &subject.micros),
+            ratio(&subject.micros, &fewest),
             middle(&subject.rates) / 1e3,
             middle(&subject.p50),
             middle(&subject.p99),
@@ -140,6 +161,18 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
 }
 
 impl Subject {
+    /// The reference.
+    fn bare(mut server: bare::Subject, connections: usize) -> Self {
+        let sessions = std::mem::take(&mut server.sessions);
+        let station = server.station(Scenario::Refresh).clone();
+        Self::new("bare server".into(), station, deal(sessions, connections), None)
+    }
+
+    fn new(name: String, station: Station, shares: Vec<Vec<Session>>, bytes_each: Option<f64>) -> Self {
+        let (micros, rates, p50, p99) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { name, station, shares, bytes_each, micros, rates, p50, p99, longest: 0.0 }
+    }
+
     /// Writes a configuration and `count` sessions, and starts a server on them.
     async fn start(
         options: &Options,
@@ -147,7 +180,7 @@ impl Subject {
         folder: &Path,
         postgres: Option<&str>,
         count: u64,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<[Self; 2]> {
         std::fs::create_dir(folder)?;
         let address = free_address()?;
         configure(folder, &address, postgres)?;
@@ -181,24 +214,29 @@ impl Subject {
             None => Location::Embedded(data.clone()),
         };
         eprintln!("writing {count} sessions");
-        fill(&location, registration.id, count).await?;
+        let began = Clock::system().now();
+        fill(&location, registration.id, began, count).await?;
         let bytes_each = match postgres {
             Some(_) => None,
             None => Some(real(bytes_under(&data)?) / real(count)),
         };
-        let shares = deal(held(&tokens, &client, count), options.connections);
         let station = Station { server: std::rc::Rc::new(start().await?), target, data };
-        Ok(Self {
-            name: format!("{}, {count} sessions", if postgres.is_some() { "PostgreSQL" } else { "embedded" }),
-            station,
-            shares,
-            bytes_each,
-            micros: Vec::new(),
-            rates: Vec::new(),
-            p50: Vec::new(),
-            p99: Vec::new(),
-            longest: 0.0,
-        })
+        let hold = |n: u64| Session {
+            client: Arc::clone(&client),
+            access_token: String::new(),
+            refresh_token: tokens.refresh_token(session_id(began, n, count), 0).reveal().to_owned(),
+        };
+        let shares = |numbers: Vec<u64>| deal(numbers.into_iter().map(hold).collect(), options.connections);
+        let name =
+            format!("{}, {count} sessions", if postgres.is_some() { "PostgreSQL" } else { "embedded" });
+        let in_order = (0..count / 2).take(REFRESHED.try_into()?).collect();
+        let step = (count / 2 / REFRESHED).max(1);
+        let mut in_none: Vec<u64> = (count / 2..count).step_by(step.try_into()?).collect();
+        in_none.sort_unstable_by_key(|&n| mixed(n));
+        Ok([
+            Self::new(format!("{name}, as they began"), station.clone(), shares(in_order), bytes_each),
+            Self::new(format!("{name}, in no order"), station, shares(in_none), bytes_each),
+        ])
     }
 
     async fn measure(&mut self, span: Duration) -> anyhow::Result<()> {
@@ -248,29 +286,27 @@ fn configure(folder: &Path, address: &str, postgres: Option<&str>) -> anyhow::Re
     Ok(std::fs::write(folder.join("doorward.toml"), config)?)
 }
 
-async fn fill(location: &Location, client: ClientId, count: u64) -> anyhow::Result<()> {
+async fn fill(location: &Location, client: ClientId, now: Timestamp, count: u64) -> anyhow::Result<()> {
     let opened = doorward_store::open(location)?;
     opened.ready().await?;
     let Opened { store, closer } = opened;
-    let now = Clock::system().now();
     let people =
         (0..PEOPLE).map(|n| PersonId::parse(format!("person-{n}"))).collect::<Result<Vec<_>, _>>()?;
     let scopes = Scopes::parse(["sso:account:access"]).map_err(|refusal| anyhow::anyhow!("{refusal:?}"))?;
-    let mut numbers: Vec<u64> = (0..count).collect();
-    numbers.sort_unstable_by_key(|&n| session_id(n));
-    for some in numbers.chunks(BATCH) {
-        let starts = some.iter().map(|&n| {
+    for first in (0..count).step_by(BATCH) {
+        let starts = (first..count.min(first + BATCH as u64)).map(|n| {
+            let began = began(now, n, count);
             let person = &people[usize::try_from(n % PEOPLE).unwrap_or(0)];
             Change::StartSession(doorward_core::session::Session {
-                id: session_id(n),
+                id: session_id(now, n, count),
                 person: person.clone(),
                 holder: Holder::Client { id: client, name: "botocore-client-bench".into() },
                 scopes: scopes.clone(),
-                created_at: now,
-                authenticated_at: now,
-                expires_at: now.plus(Lifetime::from_seconds(28_800)),
+                created_at: began,
+                authenticated_at: began,
+                expires_at: began.plus(Lifetime::from_seconds(28_800)),
                 generation: 0,
-                rotated_at: now,
+                rotated_at: began,
                 state: SessionState::Live,
             })
         });
@@ -280,26 +316,23 @@ async fn fill(location: &Location, client: ClientId, count: u64) -> anyhow::Resu
     Ok(())
 }
 
-/// The first tokens of some of the sessions.
-fn held(tokens: &Tokens, client: &Arc<Client>, count: u64) -> Vec<Session> {
-    let step = (count / REFRESHED).max(1);
-    let hold = |n| Session {
-        client: Arc::clone(client),
-        access_token: String::new(),
-        refresh_token: tokens.refresh_token(session_id(n), 0).reveal().to_owned(),
-    };
-    (0..count).step_by(usize::try_from(step).unwrap_or(1)).map(hold).collect()
+/// When the `n`th of `count` sessions began: they are spread over the last hour.
+fn began(now: Timestamp, n: u64, count: u64) -> Timestamp {
+    let before = 3_600_000 * (count - n) / count;
+    Timestamp::from_millis(now.millis() - i64::try_from(before).unwrap_or(0))
 }
 
-/// The `n`th session id, spread as drawn ones are.
-fn session_id(n: u64) -> SessionId {
-    // The finalizer of SplitMix64: it maps no two numbers to one.
+/// The `n`th session's id.
+fn session_id(now: Timestamp, n: u64, count: u64) -> SessionId {
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&mixed(n).to_be_bytes());
+    SessionId::drawn(began(now, n, count), random)
+}
+
+/// The finalizer of SplitMix64: numbers as if they were drawn, each once.
+fn mixed(n: u64) -> u64 {
     let mut mixed = n.wrapping_add(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^= mixed >> 31;
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&mixed.to_be_bytes());
-    bytes[8..].copy_from_slice(&n.to_be_bytes());
-    SessionId::from_bytes(bytes)
+    mixed ^ (mixed >> 31)
 }

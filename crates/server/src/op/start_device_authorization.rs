@@ -53,7 +53,7 @@ pub(crate) async fn run(
     let requester = Requester { address: caller.address, user_agent: user_agent(headers) };
     for _ in 0..MOST_DRAWS {
         let (code, user_code) = app.tokens.draw_user_code();
-        let fresh = Fresh { id: DeviceRequestId::from_bytes(app.tokens.draw()), user_code };
+        let fresh = Fresh { id: DeviceRequestId::drawn(caller.now, app.tokens.draw()), user_code };
         let lifetime = app.policy.lifetimes.device_request;
         let request = open(&client, &fresh, requester.clone(), caller.now, lifetime)?;
         match app.store.commit(vec![Change::OpenDeviceRequest(request.clone())]).await {

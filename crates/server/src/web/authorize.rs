@@ -101,7 +101,7 @@ pub(crate) async fn show(received: Received) -> Response {
             Err(fault) => return Ok(send_error(redirect_uri, state, &fault)),
         };
         let mut asked = Asked {
-            code: CodeId::from_bytes(app.tokens.draw()),
+            code: CodeId::drawn(caller.now, app.tokens.draw()),
             client: registration.id,
             redirect_uri: redirect_uri.to_owned(),
             challenge,

@@ -84,7 +84,7 @@ pub(crate) async fn sign_in(received: Received) -> Response {
 
 /// A new session for the person's browser; never one that the browser brought along.
 async fn begin(app: &App, caller: &Caller, person: &PersonId) -> Result<SessionId, Stop> {
-    let id = SessionId::from_bytes(app.tokens.draw());
+    let id = SessionId::drawn(caller.now, app.tokens.draw());
     let session = Session {
         id,
         person: person.clone(),

@@ -159,8 +159,8 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     // After a burst the log is cut back to 64 MiB.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    // 16 MiB: the heads of 300,000 sessions.
-    connection.pragma_update(None, "cache_size", -16_384)?;
+    // 64 MiB at most, as pages are used: with ten million sessions, all that lead to a leaf.
+    connection.pragma_update(None, "cache_size", -65_536)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }
