@@ -78,13 +78,9 @@ impl<'a> Group<'a> {
         result
     }
 
-    /// Writes the rotations of all callers as one row of the log.
-    pub(super) fn finish(self) -> rusqlite::Result<()> {
-        if !self.rotations.is_empty() {
-            let sql = "INSERT INTO rotation (heads) VALUES (?1)";
-            execute(self.connection, sql, [unfolded::encode(&self.rotations)])?;
-        }
-        Ok(())
+    /// Writes the rotations of all callers as one row of the log, with this number.
+    pub(super) fn finish(self, row: i64) -> rusqlite::Result<()> {
+        if self.rotations.is_empty() { Ok(()) } else { append_to_log(self.connection, row, &self.rotations) }
     }
 
     fn apply_each(&mut self, changes: &[Change]) -> Result<Vec<Effect>, Stop> {
@@ -180,6 +176,16 @@ pub(super) fn fold(connection: &Connection, rotations: &[(SessionId, Head)]) -> 
     Ok(())
 }
 
+/// Appends a row to the log.
+pub(super) fn append_to_log(
+    connection: &Connection,
+    row: i64,
+    rotations: &[(SessionId, Head)],
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO rotation (seq, heads) VALUES (?1, ?2)";
+    execute(connection, sql, params![row, unfolded::encode(rotations)]).map(drop)
+}
+
 /// The last row of the log; 0 when it is empty.
 pub(super) fn end_of_log(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT coalesce(max(seq), 0) FROM rotation", [], |row| row.get(0))
@@ -192,29 +198,45 @@ pub(super) fn shorten_log(connection: &Connection, last: i64, limit: usize) -> r
     execute(connection, sql, params![last, sql_limit(limit)])
 }
 
-/// Forgets at most `limit` rows. Device requests are chosen by whoever has them in memory.
-pub(super) fn sweep(
+/// Forgets device requests; they are chosen by whoever has them in memory.
+pub(super) fn sweep_requests(
     connection: &Connection,
     requests: &[DeviceRequestId],
+) -> rusqlite::Result<Vec<Effect>> {
+    let forget = |&id: &DeviceRequestId| {
+        execute(connection, "DELETE FROM device_request WHERE id = ?1", [id.as_bytes()])?;
+        Ok(Effect::DeviceForgotten(id))
+    };
+    requests.iter().map(forget).collect()
+}
+
+/// Forgets at most `limit` sessions that have expired.
+pub(super) fn sweep_sessions(
+    connection: &Connection,
     now: Timestamp,
     limit: usize,
 ) -> rusqlite::Result<Vec<Effect>> {
-    let mut effects = Vec::new();
-    for &id in requests {
-        execute(connection, "DELETE FROM device_request WHERE id = ?1", [id.as_bytes()])?;
-        effects.push(Effect::DeviceForgotten(id));
-    }
-    let sql = "DELETE FROM session WHERE seq IN \
-               (SELECT seq FROM session WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2) RETURNING id";
+    let expired = expired_sessions(connection, now, limit)?;
+    expired.into_iter().map(|session| forget_session(connection, session)).collect()
+}
+
+/// The rows in `session` of at most `limit` sessions that have expired, the oldest first.
+pub(super) fn expired_sessions(
+    connection: &Connection,
+    now: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<i64>> {
+    let sql = "SELECT seq FROM session WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let expired = params![now.millis(), sql_limit(limit.saturating_sub(requests.len()))];
-    let ids: Vec<[u8; 16]> =
-        statement.query_map(expired, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    for id in ids {
-        execute(connection, "DELETE FROM head WHERE id = ?1", [id])?;
-        effects.push(Effect::SessionForgotten(SessionId::from_bytes(id)));
-    }
-    Ok(effects)
+    statement.query_map(params![now.millis(), sql_limit(limit)], |row| row.get(0))?.collect()
+}
+
+/// Forgets a session, by its row in `session`.
+pub(super) fn forget_session(connection: &Connection, seq: i64) -> rusqlite::Result<Effect> {
+    let mut statement = connection.prepare_cached("DELETE FROM session WHERE seq = ?1 RETURNING id")?;
+    let id: [u8; 16] = statement.query_row([seq], |row| row.get(0))?;
+    execute(connection, "DELETE FROM head WHERE id = ?1", [id])?;
+    Ok(Effect::SessionForgotten(SessionId::from_bytes(id)))
 }
 
 fn move_device_request(

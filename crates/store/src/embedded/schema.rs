@@ -119,6 +119,9 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), Refusal> {
         Some(1) => migrate(connection, ROTATIONS)?,
         Some(_) => {}
     }
+    // What the log has from before may have been read from memory and not from the disk, if its last sync failed. So it
+    // is written once more, and synced, before anything is built on it.
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
     Ok(())
 }
 

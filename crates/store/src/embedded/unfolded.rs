@@ -45,6 +45,11 @@ impl Unfolded {
         self.newest.get(&id).or_else(|| self.folding.get(&id)).copied()
     }
 
+    /// Whether the session has rotated again since the fold began.
+    pub(super) fn has_newer(&self, id: SessionId) -> bool {
+        self.newest.contains_key(&id)
+    }
+
     /// Brings sessions up to their newest rotations.
     pub(super) fn advance(&self, sessions: &mut [Session]) {
         for session in sessions {

@@ -36,6 +36,8 @@ use crate::open::OpenError;
 const GROUP: usize = 512;
 /// How many pages SQLite's log grows between two checkpoints: 4 MiB, so that none takes long.
 const PAGES_PER_CHECKPOINT: usize = 1024;
+/// How many pages that could not be moved are worth a warning: 256 MiB.
+const PAGES_OF_A_LONG_LOG: i64 = 65_536;
 
 /// What the writer is asked for.
 pub(super) enum Job {
@@ -68,12 +70,16 @@ pub(super) struct Writer {
     syncs: bool,
     /// Rotations in the log.
     logged: usize,
+    /// The number of the next row of the log; higher than any there was since the start, also when the log is empty.
+    next_row: i64,
     /// How many it may have before it is folded.
     fold_after: usize,
     fold: Fold,
     /// How many pages SQLite's log has, and how many it had after the last checkpoint.
     pages: Arc<AtomicUsize>,
     checkpointed: usize,
+    /// Whether SQLite's log was long when it was last looked at.
+    long_log: bool,
     /// Whether the last step of folding went well.
     tidied: bool,
     /// Set when it can no longer be told what is on disk. There is no way back.
@@ -96,6 +102,7 @@ impl Writer {
             Ok(())
         };
         connection.wal_hook(Some(count)).map_err(|error| directory.sqlite(&error))?;
+        let last_row = changes::end_of_log(&connection).map_err(|error| directory.sqlite(&error))?;
         Ok(Self {
             connection,
             directory,
@@ -103,10 +110,12 @@ impl Writer {
             answers,
             syncs: true,
             logged,
+            next_row: last_row + 1,
             fold_after: FOLD_AFTER,
             fold: Fold::Idle,
             pages,
             checkpointed: 0,
+            long_log: false,
             tidied: true,
             broken: None,
         })
@@ -205,10 +214,9 @@ impl Writer {
         match self.fold {
             Fold::Idle if self.logged < self.fold_after => {}
             Fold::Idle => {
-                let through = self.transaction(false, changes::end_of_log)?;
                 self.published.unfolded().begin_fold();
                 self.logged = 0;
-                self.fold = Fold::Heads { last: None, through };
+                self.fold = Fold::Heads { last: None, through: self.next_row - 1 };
             }
             Fold::Heads { last, through } => {
                 let next = self.published.unfolded().next_to_fold(last, count);
@@ -252,17 +260,27 @@ impl Writer {
     fn fold_heads(&mut self, rotations: &[(SessionId, Head)]) -> Result<(), Undone> {
         match self.transaction(false, |connection| changes::fold(connection, rotations)) {
             Err(undone) if undone.damage => match rotations {
-                // Nobody can read the session either. The log is folded without it, or it would grow for ever.
-                [(id, _)] => {
-                    tracing::error!(session = %id, "a rotation is lost, because the page of its session is damaged");
-                    Ok(())
-                }
+                [(id, head)] => self.carry_over(*id, *head),
                 _ => {
                     rotations.iter().try_for_each(|rotation| self.fold_heads(std::slice::from_ref(rotation)))
                 }
             },
             outcome => outcome,
         }
+    }
+
+    /// Appends a rotation to the log anew that cannot be folded, because a page is damaged, or could not be read this
+    /// once: the old log can go then, and nothing is lost.
+    fn carry_over(&mut self, id: SessionId, head: Head) -> Result<(), Undone> {
+        if self.published.unfolded().has_newer(id) {
+            return Ok(());
+        }
+        let row = self.next_row;
+        self.transaction(false, |connection| changes::append_to_log(connection, row, &[(id, head)]))?;
+        self.next_row += 1;
+        self.logged += 1;
+        self.published.unfolded().insert(id, head);
+        Ok(())
     }
 
     fn load(&self, id: SessionId) -> Result<Option<Session>, Outage> {
@@ -315,8 +333,8 @@ impl Writer {
         commits: &[Commit],
     ) -> Result<Vec<Result<Vec<Effect>, CommitError>>, Undone> {
         let durable = commits.iter().flat_map(|(changes, _)| changes).any(Change::is_durable);
-        let published = self.published.clone();
-        self.transaction(durable, |connection| {
+        let (published, row) = (self.published.clone(), self.next_row);
+        let outcomes = self.transaction(durable, |connection| {
             let mut group = Group::new(connection, &published);
             let outcomes = commits
                 .iter()
@@ -326,19 +344,41 @@ impl Writer {
                     Err(Stop::Failed(error)) => Err(error),
                 })
                 .collect::<rusqlite::Result<Vec<_>>>()?;
-            group.finish()?;
+            group.finish(row)?;
             Ok(outcomes)
-        })
+        })?;
+        self.next_row += 1;
+        Ok(outcomes)
     }
 
     fn sweep(&mut self, now: Timestamp, limit: usize) -> Result<usize, Outage> {
-        let requests = self.published.devices().forgettable(now, limit);
         // Not durable: what power loss brings back is swept again.
-        let swept = self.transaction(false, |connection| changes::sweep(connection, &requests, now, limit));
-        let effects = swept.map_err(|undone| undone.outage)?;
+        let requests = self.published.devices().forgettable(now, limit);
+        let swept = self.transaction(false, |connection| changes::sweep_requests(connection, &requests));
+        let mut effects = swept.map_err(|undone| undone.outage)?;
+        let limit = limit - effects.len();
+        match self.transaction(false, |connection| changes::sweep_sessions(connection, now, limit)) {
+            Ok(sessions) => effects.extend(sessions),
+            // Those on a damaged page stay, and the others go.
+            Err(undone) if undone.damage => effects.extend(self.sweep_apart(now, limit)?),
+            Err(undone) => return Err(undone.outage),
+        }
         let gone = effects.len();
         self.published.publish(effects);
         Ok(gone)
+    }
+
+    fn sweep_apart(&mut self, now: Timestamp, limit: usize) -> Result<Vec<Effect>, Outage> {
+        let expired = self.transaction(false, |connection| changes::expired_sessions(connection, now, limit));
+        let mut effects = Vec::new();
+        for session in expired.map_err(|undone| undone.outage)? {
+            match self.transaction(false, |connection| changes::forget_session(connection, session)) {
+                Ok(effect) => effects.push(effect),
+                Err(undone) if undone.damage => {}
+                Err(undone) => return Err(undone.outage),
+            }
+        }
+        Ok(effects)
     }
 
     /// Does `work` in a transaction. On an error nothing of it is kept, as far as can be told.
@@ -401,11 +441,21 @@ impl Writer {
 
     /// Folds the log into the database. `PASSIVE` leaves what a reader still needs for the next time.
     fn checkpoint(&mut self, mode: &str) {
-        let done = self
-            .connection
-            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(0));
-        match done {
-            Ok(_) => {}
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        let left =
+            self.connection.query_row(&sql, [], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?));
+        match left {
+            Ok(pages) => {
+                let long = pages > PAGES_OF_A_LONG_LOG;
+                if long && !self.long_log {
+                    tracing::warn!(
+                        pages,
+                        "somebody who reads the database keeps its write-ahead log from being cut back, and it grows: \
+                         is a backup under way that does not go on?"
+                    );
+                }
+                self.long_log = long;
+            }
             // The log is synced before the database grows, and stays what it was.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                 tracing::error!(%error, "there is no room to fold the log of the store into its database");
@@ -463,7 +513,7 @@ mod tests {
 
     use super::super::answers::Deliveries;
     use super::*;
-    use crate::contract::fixtures::{end, open_request, rotate, session, session_id, start};
+    use crate::contract::fixtures::{address, end, later, open_request, rotate, session, session_id, start};
     use crate::embedded::schema;
 
     fn writer() -> (TempDir, Writer) {
@@ -647,13 +697,23 @@ mod tests {
         assert_eq!(generations, [1, 1]);
     }
 
-    /// Zeroes a page of heads behind SQLite's back.
-    fn damage(dir: &TempDir, writer: &mut Writer) {
+    /// Overwrites a page of a table behind SQLite's back. Answers where it is and what it was.
+    fn damage(dir: &TempDir, writer: &mut Writer, table: &str) -> (u64, Vec<u8>) {
         writer.checkpoint("TRUNCATE");
-        let sql = "SELECT pgoffset FROM dbstat WHERE name = 'head' AND pagetype = 'leaf' LIMIT 1 OFFSET 3";
-        let offset: i64 = writer.connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        let sql = "SELECT pgoffset FROM dbstat WHERE name = ?1 AND pagetype = 'leaf' LIMIT 1 OFFSET 3";
+        let offset: i64 = writer.connection.query_row(sql, [table], |row| row.get(0)).unwrap();
+        let (offset, mut page) = (offset.unsigned_abs(), vec![0; 4096]);
+        std::fs::File::open(dir.path().join("doorward.db"))
+            .unwrap()
+            .read_exact_at(&mut page, offset)
+            .unwrap();
+        overwrite(dir, writer, offset, &[0; 4096]);
+        (offset, page)
+    }
+
+    fn overwrite(dir: &TempDir, writer: &Writer, offset: u64, page: &[u8]) {
         let file = std::fs::File::options().write(true).open(dir.path().join("doorward.db")).unwrap();
-        file.write_all_at(&[0; 4096], offset.unsigned_abs()).unwrap();
+        file.write_all_at(page, offset).unwrap();
         // Or it would not be read from the file.
         writer.connection.execute_batch("PRAGMA shrink_memory").unwrap();
     }
@@ -665,7 +725,7 @@ mod tests {
         assert!(
             turn(&mut writer, sessions.clone().map(|n| vec![start(n)]).collect()).iter().all(Result::is_ok)
         );
-        damage(&dir, &mut writer);
+        damage(&dir, &mut writer, "head");
         let outcomes = turn(&mut writer, sessions.clone().map(|n| vec![end(n)]).collect());
         let failed: Vec<_> =
             sessions.zip(outcomes).filter_map(|(n, outcome)| outcome.err().map(|error| (n, error))).collect();
@@ -679,14 +739,14 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_page_does_not_keep_the_log_from_being_folded() {
+    fn rotations_of_a_damaged_page_stay_in_the_log_and_the_others_are_folded() {
         let (dir, mut writer) = writer();
         writer.fold_after = 2000;
         assert!(turn(&mut writer, (0..2000).map(|n| vec![start(n)]).collect()).iter().all(Result::is_ok));
         for some in [0..1000, 1000..1999] {
             assert!(turn(&mut writer, some.map(|n| vec![rotate(n, 0)]).collect()).iter().all(Result::is_ok));
         }
-        damage(&dir, &mut writer);
+        let (offset, page) = damage(&dir, &mut writer, "head");
         assert_eq!(turn(&mut writer, vec![vec![rotate(1999, 0)]]), [Ok(())]);
         let mut steps = 0;
         while !matches!(writer.fold, Fold::Idle) {
@@ -694,12 +754,49 @@ mod tests {
             steps += 1;
             assert!(steps < 100);
         }
-        let folded = (0..2000).filter(|&n| {
-            let standing = rows::standing(&writer.connection, session_id(n));
-            matches!(standing, Ok(Some(changes::Standing::Live(1))))
-        });
-        assert!((1800..2000).contains(&folded.count()));
-        assert_eq!(changes::end_of_log(&writer.connection).unwrap(), 0);
+        let left = (0..2000).filter(|&n| writer.published.unfolded().get(session_id(n)).is_some()).count();
+        assert!((1..200).contains(&left) && writer.logged == left, "{left}");
+        let rows = "SELECT count(*) FROM rotation";
+        let rows: i64 = writer.connection.query_row(rows, [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, i64::try_from(left).unwrap());
+        // It was the reading that failed, and not the page.
+        overwrite(&dir, &writer, offset, &page);
+        assert!(after_a_crash(&dir, 0..2000).iter().all(|session| session.generation == 1));
+    }
+
+    #[test]
+    fn a_rotation_while_the_old_log_is_taken_away_is_in_the_new_one() {
+        let (dir, mut writer) = writer();
+        writer.fold_after = LOG_ROWS;
+        assert_eq!(turn(&mut writer, vec![vec![start(1)], vec![start(2)]]), [Ok(()), Ok(())]);
+        for generation in (0..).take(LOG_ROWS) {
+            assert_eq!(turn(&mut writer, vec![vec![rotate(1, generation)]]), [Ok(())]);
+        }
+        let mut steps = 0;
+        while !matches!(writer.fold, Fold::Log { .. }) || changes::end_of_log(&writer.connection).unwrap() > 0
+        {
+            writer.tidy(0);
+            steps += 1;
+            assert!(steps < 100);
+        }
+        assert_eq!(turn(&mut writer, vec![vec![rotate(2, 0)]]), [Ok(())]);
+        let generations: Vec<_> =
+            after_a_crash(&dir, 1..3).iter().map(|session| session.generation).collect();
+        assert_eq!(generations, [256, 1]);
+    }
+
+    #[test]
+    fn a_damaged_page_does_not_keep_what_has_expired_from_being_forgotten() {
+        let (dir, mut writer) = writer();
+        assert!(turn(&mut writer, (0..2000).map(|n| vec![start(n)]).collect()).iter().all(Result::is_ok));
+        assert_eq!(turn(&mut writer, vec![vec![open_request(1)]]), [Ok(())]);
+        damage(&dir, &mut writer, "session");
+        let mut gone = 0;
+        for _ in 0..20 {
+            gone += writer.sweep(later(100_000), 256).unwrap();
+        }
+        assert!((1800..2001).contains(&gone), "{gone}");
+        assert_eq!(writer.published.devices().kept(address(1)).total, 0);
     }
 
     #[test]
