@@ -84,6 +84,10 @@ impl KeptDirectory {
                 tracing::error!(error = outage.0, "cannot see whether the directory has changed");
             }
             failing = looked.is_err();
+            if failing {
+                // After an outage the database may be another, with another directory of the same version.
+                self.write().looked = None;
+            }
         }
     }
 

@@ -57,8 +57,8 @@ impl Lanes {
 
     /// Makes a rotation.
     pub(super) async fn rotate(&self, database: &Database, rotation: Rotation) -> Result<(), CommitError> {
-        // Ids are drawn at random, so the first byte spreads them.
-        let lane = &self.0[usize::from(rotation.id.as_bytes()[0]) % self.0.len()];
+        // The last byte of an id is drawn at random, so it spreads them; the first ones are a time.
+        let lane = &self.0[usize::from(rotation.id.as_bytes()[15]) % self.0.len()];
         let (answer, answered) = oneshot::channel();
         let outcome = async {
             lane.send(Job::Rotate(Waiting { rotation, answer })).await.map_err(|_| closed())?;
