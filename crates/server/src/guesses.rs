@@ -109,11 +109,12 @@ impl Guesses {
     }
 }
 
-/// A network, in as many bytes whichever it is.
+/// A network, in as many bytes whichever it is. Of IPv6 it is the 2^80 addresses that a subscriber may have: if their 2^64
+/// counted by themselves, one household would be a botnet.
 fn octets(address: IpAddr) -> [u8; 16] {
     match network(address) {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
+        IpAddr::V6(v6) => (v6.to_bits() & (u128::MAX << 80)).to_be_bytes(),
     }
 }
 
@@ -168,6 +169,18 @@ mod tests {
         }
         assert_eq!(allowed, 10 + 599 / 30);
         assert_eq!(server.allowed(20, now, from(2)).await, 10);
+    }
+
+    #[tokio::test]
+    async fn one_ipv6_subscriber_is_one_network() {
+        let (server, ada) = (Server::new(), person("ada"));
+        let from = |subnet: u32| {
+            let subnet = u128::from(subnet) << 64;
+            Guess::Password(Some(ada), IpAddr::V6((0x2001_0db8_0001 << 80 | subnet | 1).into()))
+        };
+        assert_eq!(server.allowed(300, NOW, from).await, 10);
+        let other = |_| Guess::Password(Some(ada), IpAddr::V6((0x2001_0db8_0002_u128 << 80 | 1).into()));
+        assert_eq!(server.allowed(20, NOW, other).await, 10);
     }
 
     #[tokio::test]
