@@ -114,15 +114,18 @@ fn same_keys(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a copy to its end, or breaks it off at SIGINT and SIGTERM. Answers how long it took.
+/// Runs a copy to its end, or breaks it off at SIGINT, SIGTERM and SIGHUP. Answers how long it took.
 fn finish(
     copy: impl AsyncFnOnce(&mut Shown<'_>) -> Result<Copied, CopyError>,
 ) -> anyhow::Result<(Copied, Duration)> {
     let began = Instant::now();
     let keeping = AtomicBool::new(false);
     let copied = run::block_on(async {
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate, mut hangup) = (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        );
         let mut shown = Shown::new(&keeping);
         let mut copying = std::pin::pin!(copy(&mut shown));
         loop {
@@ -130,6 +133,7 @@ fn finish(
                 copied = &mut copying => return Ok(copied?),
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
             }
             // At the very end it could not be told any more which of the two came first.
             if !keeping.load(Ordering::Relaxed) {

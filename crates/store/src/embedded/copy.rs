@@ -215,6 +215,8 @@ impl Target {
             let path = becomes.path();
             let failed = |why| CopyError::File { path: path.to_owned(), why };
             let bytes = unfinished.metadata().map_err(failed)?.len();
+            // Opened before: what cannot be synced is not given its name.
+            let folder = File::open(folder(path)).map_err(failed)?;
             match &becomes {
                 Becomes::Backup(_) => {
                     unfinished.persist_noclobber(path).map_err(|error| match error.error.kind() {
@@ -230,7 +232,7 @@ impl Target {
                     unfinished.persist(path).map_err(|error| failed(error.error))?;
                 }
             }
-            File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(failed)?;
+            folder.sync_all().map_err(failed)?;
             Ok(bytes)
         });
         kept.await

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::connect::Lease;
 use super::database::Database;
-use super::error::{PostgresError, described};
+use super::error::{Failure, PostgresError, described};
 use super::migrations::{self, Schema};
 use super::options::PostgresOptions;
 use super::statement::Value;
@@ -201,10 +201,11 @@ impl Target {
     /// Commits what was written.
     pub(crate) async fn keep(self) -> Result<(), CopyError> {
         let committed = self.0.lease.batch_execute("COMMIT").await;
-        committed.map_err(|error| match error.as_db_error() {
-            Some(_) => self.0.error(&error),
-            None => {
+        committed.map_err(|error| {
+            if Failure::of(&error, true).leaves_doubt() {
                 CopyError::Unanswered { place: self.0.database.place().to_owned(), why: described(&error) }
+            } else {
+                self.0.error(&error)
             }
         })
     }
