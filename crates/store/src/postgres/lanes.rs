@@ -57,8 +57,7 @@ impl Lanes {
 
     /// Makes a rotation.
     pub(super) async fn rotate(&self, database: &Database, rotation: Rotation) -> Result<(), CommitError> {
-        // The last byte of an id is drawn at random, so it spreads them; the first ones are a time.
-        let lane = &self.0[usize::from(rotation.id.as_bytes()[15]) % self.0.len()];
+        let lane = &self.0[lane_of(rotation.id)];
         let (answer, answered) = oneshot::channel();
         let outcome = async {
             lane.send(Job::Rotate(Waiting { rotation, answer })).await.map_err(|_| closed())?;
@@ -133,6 +132,11 @@ fn take(job: Job, waiting: &mut VecDeque<Waiting>, closing: &mut Vec<oneshot::Se
         Job::Rotate(rotation) => waiting.push_back(rotation),
         Job::Close(answer) => closing.push(answer),
     }
+}
+
+/// Where the rotations of a session are made. The last byte of an id is drawn at random; the first ones are a time.
+fn lane_of(id: SessionId) -> usize {
+    usize::from(id.as_bytes()[15]) % LANES
 }
 
 /// Rotations that are made together.
@@ -240,6 +244,16 @@ mod tests {
             (Waiting { rotation: Rotation { id: session_id(n), from, to, at: NOW }, answer }, answered)
         });
         jobs.unzip()
+    }
+
+    #[test]
+    fn sessions_that_began_together_are_spread_over_the_lanes() {
+        let mut used = [0; LANES];
+        for n in 0..100_u64 {
+            let random = session_id(n).as_bytes().last_chunk().copied().unwrap();
+            used[lane_of(SessionId::drawn(NOW, random))] += 1;
+        }
+        assert!(used.iter().all(|count| *count > 20), "{used:?}");
     }
 
     #[test]
