@@ -79,12 +79,14 @@ where
     Manager::from_connect(first, Connector { hosts, share, tls, setup }, ManagerConfig::default())
 }
 
-/// Sent on each new connection. As statements and not as startup options, which PgBouncer refuses.
+/// Sent on each new connection. What a client is answered must be on disk; with `synchronous_commit` off it is not, so
+/// that is turned on, and any stricter value left. As statements and not as startup options, which PgBouncer refuses.
 fn setup(statement_timeout: Duration) -> String {
     let lock_timeout = LONGEST_LOCK.min(statement_timeout / 2);
     format!(
         "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
-         SET default_transaction_isolation = 'read committed'",
+         SET default_transaction_isolation = 'read committed'; \
+         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit', true) = 'off'",
         statement_timeout.as_millis(),
         lock_timeout.as_millis(),
         statement_timeout.as_millis(),

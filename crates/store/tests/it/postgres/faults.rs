@@ -35,6 +35,23 @@ fn kinds(n: u64) -> [Vec<Change>; 3] {
     [vec![rotate(n, 0)], vec![end(n + 1)], vec![start(n + 2), open_request(n + 2)]]
 }
 
+/// A server that answers before its disk does is told to wait for it, in the transactions of ours that lanes make and in
+/// the others.
+#[tokio::test]
+async fn a_server_that_does_not_wait_for_its_disk_does_so_for_us() {
+    let server = Server::with(None, &["synchronous_commit=off"], |_| {}).await;
+    let database = server.database().await;
+    let node: Arc<dyn Store> = Arc::new(server.node(&database));
+    commit(&node, [start(1), start(2)]).await;
+    let raise = "RAISE EXCEPTION 'synchronous_commit is %', current_setting('synchronous_commit')";
+    let off = format!("IF current_setting('synchronous_commit') <> 'on' THEN {raise}; END IF");
+    inject(&server, &database, 100, &off).await;
+    for changes in kinds(1) {
+        commit(&node, changes).await;
+    }
+    assert_eq!(server.number(&database, "SELECT last_value FROM faults").await, 4);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_lost_race_is_run_again() {
     let server = Server::start().await;
