@@ -9,7 +9,7 @@
 //! - A guess that is refused writes nothing, and a network that has used up its own budget is refused whatever name it
 //!   comes with. One network keeps some eight hundred rows alive at most: fifty guesses at once and thirty a minute, with
 //!   two rows each that are forgotten within twelve minutes.
-//! - Names and networks are hashed into [`BUCKETS`] keys of each kind, so that with all networks there are (an IPv6
+//! - Names and networks are hashed into a million keys of each kind, so that with all networks there are (an IPv6
 //!   provider's, or a botnet's) there are never more than five million rows, half a gigabyte. Two that share a key share
 //!   a budget. Nobody can aim at another's, because the hash is keyed; and to hit one in a hundred by chance takes ten
 //!   thousand networks that guess all the time.
