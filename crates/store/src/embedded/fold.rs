@@ -6,7 +6,7 @@
 
 use doorward_core::ids::SessionId;
 
-/// How many rotations the log may have before it is folded: 7 MiB, and 25 ms at a start. The more there are for each page
+/// How many rotations the log may have before it is folded: 7 MiB, and some 50 ms at a start. The more there are for each page
 /// of `head`, the fewer pages a rotation costs.
 pub(super) const FOLD_AFTER: usize = 1 << 18;
 /// How many heads are written in one transaction at least: at most so many pages.

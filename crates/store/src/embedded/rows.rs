@@ -90,17 +90,15 @@ pub(super) fn standing(connection: &Connection, id: SessionId) -> Result<Option<
 pub(super) fn log(connection: &Connection) -> Result<(Unfolded, usize), ReadError> {
     let mut statement = connection.prepare("SELECT seq, heads FROM rotation ORDER BY seq")?;
     let mut rows = statement.query([])?;
-    let (mut unfolded, mut length) = (Unfolded::default(), 0);
+    let mut rotations = Vec::new();
     while let Some(row) = rows.next()? {
         let number: i64 = row.get(0)?;
         let bad = |why| BadRow { table: "rotation", row: number.to_string(), why };
         let heads = row.get_ref(1)?.as_blob().map_err(|error| bad(error.to_string()))?;
-        for (id, head) in unfolded::decode(heads).map_err(bad)? {
-            unfolded.insert(id, head);
-            length += 1;
-        }
+        rotations.extend(unfolded::decode(heads).map_err(bad)?);
     }
-    Ok((unfolded, length))
+    let length = rotations.len();
+    Ok((Unfolded::of_log(rotations), length))
 }
 
 /// The live sessions that clients hold of `person`, newest first.

@@ -40,6 +40,12 @@ pub(super) struct Unfolded {
 }
 
 impl Unfolded {
+    /// What the log says. Of a session's rotations the last counts, as it does when a map is collected, and collecting sorts
+    /// once where inserting would search each time.
+    pub(super) fn of_log(rotations: Vec<(SessionId, Head)>) -> Self {
+        Self { newest: rotations.into_iter().collect(), ..Self::default() }
+    }
+
     /// The newest rotation of the session, unless `head` has it.
     pub(super) fn get(&self, id: SessionId) -> Option<Head> {
         self.newest.get(&id).or_else(|| self.folding.get(&id)).copied()
