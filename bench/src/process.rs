@@ -30,17 +30,8 @@ impl Server {
         mut command: Command,
         log: &Path,
     ) -> anyhow::Result<(Self, Ready)> {
-        let written = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(written)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start {:?}", command.as_std()))?;
-        let pid = child.id().context("the server ended at once")?;
-        let output = child.stdout.take().context("standard output is a pipe")?;
-        let server = Self { child, pid };
+        let mut server = Self::spawn(command.stdout(Stdio::piped()), log)?;
+        let output = server.child.stdout.take().context("standard output is a pipe")?;
 
         let mut lines = BufReader::new(output).lines();
         let line = match timeout(PATIENCE, lines.next_line()).await {
@@ -57,18 +48,10 @@ impl Server {
 
     /// Starts `command`, which says nothing, and waits until somebody listens at `authority`.
     pub(crate) async fn start_at(mut command: Command, authority: &str, log: &Path) -> anyhow::Result<Self> {
-        let written = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(written)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start {:?}", command.as_std()))?;
-        let pid = child.id().context("the server ended at once")?;
+        let mut server = Self::spawn(command.stdout(Stdio::null()), log)?;
         let patience = Instant::now() + PATIENCE;
         while tokio::net::TcpStream::connect(authority).await.is_err() {
-            let ended = child.try_wait()?.is_some();
+            let ended = server.child.try_wait()?.is_some();
             ensure!(
                 !ended && Instant::now() < patience,
                 "{:?} does not come up:\n{}",
@@ -77,6 +60,14 @@ impl Server {
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        Ok(server)
+    }
+
+    fn spawn(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+        let written = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let child = command.stdin(Stdio::null()).stderr(written).kill_on_drop(true).spawn();
+        let child = child.with_context(|| format!("cannot start {:?}", command.as_std()))?;
+        let pid = child.id().context("the server ended at once")?;
         Ok(Self { child, pid })
     }
 

@@ -10,6 +10,7 @@ from support.home import Home
 from support.person import Person
 from support.postgres import Postgres
 from support.server import Doorward
+from support.site import Site
 
 
 @pytest.fixture
@@ -57,3 +58,13 @@ def postgres():
     postgres = Postgres()
     yield postgres
     postgres.remove()
+
+
+@pytest.fixture
+def site(tmp_path: Path):
+    """A production server's folder; the test starts what runs in it."""
+    site = Site(tmp_path)
+    yield site
+    site.kill()
+    if site.log.exists():
+        print(site.log.read_text()[-4000:])

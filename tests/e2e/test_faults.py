@@ -81,15 +81,6 @@ class FailingDisk:
 
 
 @pytest.fixture
-def site(tmp_path: Path):
-    site = Site(tmp_path)
-    yield site
-    site.kill()
-    if site.log.exists():
-        print(site.log.read_text()[-4000:])
-
-
-@pytest.fixture
 def disk(site: Site):
     disk = Disk(site.folder / "data")
     yield disk

@@ -20,14 +20,6 @@ from support.places import free_port
 from support.server import Login
 from support.site import ADA, DIRECTORY, Site, certificate, doorward
 
-@pytest.fixture
-def site(tmp_path: Path):
-    site = Site(tmp_path)
-    yield site
-    site.kill()
-    if site.log.exists():
-        print(site.log.read_text()[-4000:])
-
 
 # --- Configuration
 

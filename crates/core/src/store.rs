@@ -1,9 +1,9 @@
 //! The contract of the store.
 //!
-//! Typed reads, one write, and [`Store::take`] for how often something may be done. [`Store::commit`] is atomic and each of its changes carries its guard; when a guard
-//! fails nothing is written and the caller, who reads and decides again, sees [`CommitError::Conflict`]. A commit
-//! that was answered survives the death of the process, and one with a durable change ([`Change::is_durable`]) that
-//! of the machine. A read that begins after a commit was answered sees it.
+//! Typed reads, one write, and [`Store::take`] for how often something may be done. [`Store::commit`] is atomic and each
+//! of its changes carries its guard; when a guard fails nothing is written and the caller, who reads and decides again,
+//! sees [`CommitError::Conflict`]. A commit that was answered survives the death of the process, and one with a durable
+//! change ([`Change::is_durable`]) that of the machine. A read that begins after a commit was answered sees it.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
