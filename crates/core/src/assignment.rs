@@ -1,70 +1,170 @@
-//! Who may use which role in which account, and the one gate that every grant passes.
+//! The one gate that every grant passes, and who may use which role in which account.
 //!
-//! Assignments say nothing about whether their person may be given anything: that is [`person_usable`], and whoever
-//! asks for assignments has asked that first.
+//! Assignments can be asked for by a [`Principal`] alone, and only the gate makes one: [`Standing::principal`].
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::directory::{Account, Directory, PermissionSet, Person};
-use crate::ids::{AccountId, PersonId, RoleName};
+use crate::federated::FederatedPerson;
+use crate::ids::{AccountId, GroupName, PersonId, RoleName, SourceName};
+use crate::store::{Outage, Store};
+use crate::time::Timestamp;
 
-/// The gate: whether `id` names a person who may be given anything now. Every grant passes it at approval and again
-/// at redemption, and so does every use of a token.
-#[must_use]
-pub fn person_usable<'a>(directory: &'a Directory, id: &PersonId) -> Option<&'a Person> {
-    directory.person(id).filter(|person| !person.disabled)
+/// What is known of a person when something is decided for them: the directory, and what their identity source said.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    directory: Arc<Directory>,
+    federated: Option<FederatedPerson>,
 }
 
-/// The accounts in which `person` has a role, by account number.
-#[must_use]
-pub fn accounts_of<'a>(directory: &'a Directory, person: &PersonId) -> Vec<&'a Account> {
-    let ids: BTreeSet<&AccountId> = directory
-        .assignments_of(person)
-        .filter(|assignment| !assignment.permission_sets.is_empty())
-        .flat_map(|assignment| &assignment.accounts)
-        .collect();
-    ids.into_iter().filter_map(|id| directory.account(id)).collect()
+impl Standing {
+    /// Reads what is known of `person`; of nobody but the directory when it is not known yet who it will be.
+    ///
+    /// # Errors
+    /// [`Outage`] when the store cannot tell.
+    pub async fn load(store: &dyn Store, person: Option<&PersonId>) -> Result<Self, Outage> {
+        let directory = store.directory().await?;
+        let federated = match person {
+            // One read less for those whom no source has anything to say about.
+            Some(person) if directory.person(person).is_none_or(|known| known.identity_source.is_some()) => {
+                store.federated_person(person).await?.1
+            }
+            Some(_) | None => None,
+        };
+        Ok(Self { directory, federated })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub const fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// What the person's identity source has said, whether or not it still holds.
+    #[must_use]
+    pub const fn federated(&self) -> Option<&FederatedPerson> {
+        self.federated.as_ref()
+    }
+
+    /// The gate: whether `id` names a person who may be given anything at `now`, having proved who they are at
+    /// `authenticated_at`. Every grant passes it at approval and again at redemption, and so does every use of a token.
+    #[must_use]
+    pub fn is_usable(&self, id: &PersonId, authenticated_at: Timestamp, now: Timestamp) -> bool {
+        // Of two people who had the same name one after the other, the second gets nothing of the first.
+        if self.directory.departed().get(id).is_some_and(|left| authenticated_at <= *left) {
+            return false;
+        }
+        let stands = |source: Option<&SourceName>| {
+            self.federated.as_ref().is_some_and(|person| {
+                person.id == *id
+                    && source.is_none_or(|source| person.source == *source)
+                    && authenticated_at >= person.since
+                    && person.is_good(now)
+            })
+        };
+        match self.directory.person(id) {
+            Some(person) if person.disabled => false,
+            Some(Person { identity_source: Some(source), .. }) => stands(Some(source)),
+            Some(_) => true,
+            None => stands(None),
+        }
+    }
+
+    /// The person who passed the gate.
+    #[must_use]
+    pub fn principal(&self, id: &PersonId, authenticated_at: Timestamp, now: Timestamp) -> Option<Principal> {
+        self.is_usable(id, authenticated_at, now).then(|| {
+            let listed = self.directory.groups_of(id);
+            let named = self.federated.iter().flat_map(|person| &person.groups);
+            Principal {
+                groups: listed.iter().chain(named.filter(|group| !listed.contains(group))).cloned().collect(),
+                standing: self.clone(),
+                id: id.clone(),
+            }
+        })
+    }
 }
 
-/// The roles `person` has in `account`, by name.
-#[must_use]
-pub fn roles_of<'a>(
-    directory: &'a Directory,
-    person: &PersonId,
-    account: &AccountId,
-) -> Vec<&'a PermissionSet> {
-    let names: BTreeSet<&RoleName> = directory
-        .assignments_of(person)
-        .filter(|assignment| assignment.accounts.contains(account))
-        .flat_map(|assignment| &assignment.permission_sets)
-        .collect();
-    names.into_iter().filter_map(|name| directory.permission_set(name)).collect()
+/// A person who may be given what is assigned to them.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    standing: Standing,
+    id: PersonId,
+    groups: Vec<GroupName>,
 }
 
-/// The permission set behind `role`, if `person` may use it in `account`.
-#[must_use]
-pub fn assigned_role<'a>(
-    directory: &'a Directory,
-    person: &PersonId,
-    account: &AccountId,
-    role: &RoleName,
-) -> Option<&'a PermissionSet> {
-    directory
-        .assignments_of(person)
-        .any(|assignment| assignment.accounts.contains(account) && assignment.permission_sets.contains(role))
-        .then(|| directory.permission_set(role))?
+impl Principal {
+    /// The user name.
+    #[must_use]
+    pub const fn id(&self) -> &PersonId {
+        &self.id
+    }
+
+    /// The groups the person is in, those that the directory does not know included.
+    #[must_use]
+    pub fn groups(&self) -> &[GroupName] {
+        &self.groups
+    }
+
+    /// The directory in which the person was found.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.standing.directory
+    }
+
+    /// The name to greet the person with.
+    #[must_use]
+    pub fn shown_name(&self) -> &str {
+        let listed = self.directory().person(&self.id).and_then(|person| person.display_name.as_deref());
+        let said = || self.standing.federated.as_ref()?.display_name.as_deref();
+        listed.or_else(said).unwrap_or(self.id.as_str())
+    }
+
+    /// The accounts in which the person has a role, by account number.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<&Account> {
+        let directory = self.directory();
+        let access = directory.access(&self.id, self.groups.iter());
+        let mut ranks: Vec<u32> = access.into_iter().flatten().map(|(rank, _)| *rank).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        ranks.into_iter().map(|rank| directory.ranked(rank)).collect()
+    }
+
+    /// The roles that the person has in `account`, by name.
+    #[must_use]
+    pub fn roles(&self, account: &AccountId) -> Vec<&PermissionSet> {
+        let names: BTreeSet<&RoleName> = self.names(account).collect();
+        names.into_iter().filter_map(|name| self.directory().permission_set(name)).collect()
+    }
+
+    /// The permission set behind `role`, if the person may use it in `account`.
+    #[must_use]
+    pub fn role(&self, account: &AccountId, role: &RoleName) -> Option<&PermissionSet> {
+        self.names(account).any(|name| name == role).then(|| self.directory().permission_set(role))?
+    }
+
+    /// The names of the roles that the person has in `account`, some of them more than once.
+    fn names(&self, account: &AccountId) -> impl Iterator<Item = &RoleName> {
+        let directory = self.directory();
+        let rank = directory.rank(account);
+        let access = directory.access(&self.id, self.groups.iter());
+        let here = access.into_iter().flat_map(move |access| {
+            let from = rank.map_or(access.len(), |rank| access.partition_point(|(at, _)| *at < rank));
+            access[from..].iter().take_while(move |(at, _)| Some(*at) == rank)
+        });
+        here.flat_map(|(_, nth)| &directory.assignment(*nth).permission_sets)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::{Assignment, DirectoryFile, DirectoryProblems, Group};
-    use crate::ids::GroupName;
+    use crate::directory::{Assignment, Departures, DirectoryFile, DirectoryProblems, Group};
+    use crate::fixtures::{NOW, later, person};
     use crate::time::Lifetime;
-
-    fn person(name: &str) -> PersonId {
-        PersonId::parse(name).unwrap()
-    }
+    use crate::verdict::Change;
 
     fn account(id: &str) -> AccountId {
         AccountId::parse(id).unwrap()
@@ -74,89 +174,181 @@ mod tests {
         RoleName::parse(name).unwrap()
     }
 
+    fn group(name: &str) -> GroupName {
+        GroupName::parse(name).unwrap()
+    }
+
+    fn source() -> SourceName {
+        SourceName::parse("corp").unwrap()
+    }
+
     fn sample() -> DirectoryFile {
-        let a_person = |name: &str, disabled| Person {
-            user_name: person(name),
-            display_name: None,
-            email: None,
-            password_hash: None,
-            disabled,
-        };
-        let an_account = |id: &str| Account { id: account(id), name: "x".into(), email: None };
-        let a_set = |name: &str| PermissionSet {
-            name: role(name),
-            description: None,
-            session_duration: Lifetime::from_seconds(3600),
-        };
+        let an_account = |id: &str| Account { id: account(id), name: "x".into(), email: None, broker: None };
         DirectoryFile {
-            people: vec![a_person("ann", false), a_person("bob", true), a_person("cy", false)],
-            groups: vec![Group {
-                name: GroupName::parse("ops").unwrap(),
-                members: vec![person("ann"), person("bob")],
-            }],
+            people: vec![
+                Person::named(person("ann")),
+                Person { disabled: true, ..Person::named(person("bob")) },
+                Person::named(person("cy")),
+                Person { identity_source: Some(source()), ..Person::named(person("dee")) },
+            ],
+            groups: vec![
+                Group { name: group("ops"), members: vec![person("ann"), person("bob")] },
+                Group { name: group("guests"), members: vec![] },
+            ],
             accounts: vec![an_account("222222222222"), an_account("111111111111")],
-            permission_sets: vec![a_set("Read"), a_set("Admin")],
+            permission_sets: vec![PermissionSet::named(role("Read")), PermissionSet::named(role("Admin"))],
             assignments: vec![
                 Assignment {
                     people: vec![],
-                    groups: vec![GroupName::parse("ops").unwrap()],
+                    groups: vec![group("ops")],
                     accounts: vec![account("222222222222"), account("111111111111")],
                     permission_sets: vec![role("Read")],
                 },
                 Assignment {
                     people: vec![person("ann")],
-                    groups: vec![],
+                    groups: vec![group("guests")],
                     accounts: vec![account("111111111111")],
                     permission_sets: vec![role("Admin"), role("Read")],
+                },
+                Assignment {
+                    people: vec![person("cy")],
+                    groups: vec![],
+                    accounts: vec![account("111111111111")],
+                    permission_sets: vec![],
                 },
             ],
         }
     }
 
+    fn standing(federated: Option<FederatedPerson>) -> Standing {
+        standing_in(Directory::new(sample(), Departures::new(), 1).unwrap(), federated)
+    }
+
+    fn standing_in(directory: Directory, federated: Option<FederatedPerson>) -> Standing {
+        Standing { directory: Arc::new(directory), federated }
+    }
+
+    /// Somebody the source has confirmed for an hour.
+    fn federated(name: &str) -> FederatedPerson {
+        FederatedPerson {
+            id: person(name),
+            source: source(),
+            subject: "248289761001".into(),
+            display_name: Some("Somebody".into()),
+            email: None,
+            groups: [group("guests"), group("nowhere")].into(),
+            since: NOW,
+            confirmed_at: NOW,
+            good_until: later(3600),
+            gone: false,
+            refresh_token: None,
+            asking_until: None,
+        }
+    }
+
+    fn usable(standing: &Standing, name: &str) -> bool {
+        standing.is_usable(&person(name), NOW, NOW)
+    }
+
     #[test]
     fn assignments_reach_people_directly_and_through_groups() {
-        let directory = Directory::new(sample(), 1).unwrap();
-        let ids = |name: &str| -> Vec<&str> {
-            accounts_of(&directory, &person(name)).iter().map(|account| account.id.as_str()).collect()
+        let standing = standing(None);
+        let principal = |name: &str| standing.principal(&person(name), NOW, NOW).unwrap();
+        let ids = |name: &str| -> Vec<String> {
+            principal(name).accounts().iter().map(|account| account.id.to_string()).collect()
         };
         assert_eq!(ids("ann"), ["111111111111", "222222222222"]);
         assert_eq!(ids("cy"), [""; 0]);
-        let roles: Vec<&str> = roles_of(&directory, &person("ann"), &account("111111111111"))
-            .iter()
-            .map(|s| s.name.as_str())
-            .collect();
+        let (ann, cy) = (principal("ann"), principal("cy"));
+        let roles: Vec<&str> =
+            ann.roles(&account("111111111111")).iter().map(|set| set.name.as_str()).collect();
         assert_eq!(roles, ["Admin", "Read"]);
-        assert!(
-            assigned_role(&directory, &person("ann"), &account("222222222222"), &role("Admin")).is_none()
-        );
-        assert!(
-            assigned_role(&directory, &person("ann"), &account("111111111111"), &role("Admin")).is_some()
-        );
-        assert!(assigned_role(&directory, &person("cy"), &account("111111111111"), &role("Read")).is_none());
+        assert_eq!(ann.roles(&account("999999999999")), [] as [&PermissionSet; 0]);
+        assert!(ann.role(&account("222222222222"), &role("Admin")).is_none());
+        assert!(ann.role(&account("111111111111"), &role("Admin")).is_some());
+        assert!(ann.role(&account("999999999999"), &role("Read")).is_none());
+        assert!(cy.role(&account("111111111111"), &role("Read")).is_none());
     }
 
     #[test]
     fn a_disabled_or_unknown_person_does_not_pass_the_gate() {
-        let directory = Directory::new(sample(), 1).unwrap();
-        assert!(person_usable(&directory, &person("ann")).is_some());
-        assert!(person_usable(&directory, &person("bob")).is_none());
-        assert!(person_usable(&directory, &person("nobody")).is_none());
+        let standing = standing(None);
+        assert!(usable(&standing, "ann"));
+        assert!(!usable(&standing, "bob"));
+        assert!(!usable(&standing, "nobody"));
+        assert!(!usable(&standing, "dee"), "only the source can vouch for her");
+    }
+
+    #[test]
+    fn a_source_vouches_for_its_own_people_and_for_a_time() {
+        for name in ["dee", "zoe"] {
+            let with = |edit: fn(&mut FederatedPerson)| {
+                let mut person = federated(name);
+                edit(&mut person);
+                standing(Some(person))
+            };
+            assert!(usable(&with(|_| {}), name));
+            assert!(!usable(&with(|person| person.gone = true), name));
+            assert!(!usable(&with(|person| person.good_until = NOW), name));
+            assert!(!usable(&with(|person| person.since = later(1)), name), "that was somebody else");
+        }
+        let elsewhere = FederatedPerson { source: SourceName::parse("other").unwrap(), ..federated("dee") };
+        assert!(!usable(&standing(Some(elsewhere)), "dee"), "another source does not vouch for her");
+        assert!(!usable(&standing(Some(federated("bob"))), "bob"), "the directory disabled him");
+        assert!(!usable(&standing(Some(federated("zoe"))), "zed"));
+    }
+
+    #[test]
+    fn the_groups_of_a_source_count_beside_those_of_the_directory() {
+        let standing = standing(Some(federated("zoe")));
+        let zoe = standing.principal(&person("zoe"), NOW, NOW).unwrap();
+        assert_eq!(zoe.shown_name(), "Somebody");
+        assert!(zoe.role(&account("111111111111"), &role("Admin")).is_some());
+        assert!(zoe.role(&account("222222222222"), &role("Read")).is_none());
+    }
+
+    #[test]
+    fn whoever_takes_the_name_of_one_who_left_gets_nothing_of_theirs() {
+        let replace = |directory: &Directory, file: DirectoryFile, now| {
+            let Change::ReplaceDirectory { file, departed, from } = directory.replaced_by(file, now) else {
+                panic!("another change");
+            };
+            Directory::new(*file, departed, from + 1).unwrap()
+        };
+        let first = Directory::new(sample(), Departures::new(), 1).unwrap();
+        let mut without = sample();
+        without.people.retain(|entry| entry.user_name.as_str() != "cy");
+        without.assignments.pop();
+        let second = replace(&first, without, later(10));
+        let third = replace(&second, sample(), later(20));
+        for (signed_in, holds) in [(0, false), (10, false), (11, true), (30, true)] {
+            let standing = standing_in(replace(&third, sample(), later(25)), None);
+            assert_eq!(standing.is_usable(&person("cy"), later(signed_in), later(40)), holds, "{signed_in}");
+            assert!(standing.is_usable(&person("ann"), NOW, later(40)));
+        }
+        let long_after = later(10).plus(Lifetime::from_seconds(7_776_000));
+        assert!(replace(&third, sample(), long_after).departed().is_empty());
     }
 
     #[test]
     fn every_mistake_in_a_directory_is_named_at_once() {
         let mut file = sample();
         file.people.push(file.people[0].clone());
-        file.groups[0].members.push(person("zed"));
+        file.groups[0].members.push(person("cyy"));
         file.assignments[1].accounts.push(account("999999999999"));
         file.permission_sets[0].session_duration = Lifetime::from_seconds(60);
-        let DirectoryProblems(problems) = Directory::new(file, 1).unwrap_err();
+        file.permission_sets[1].relay_state = Some("javascript:alert(1)".into());
+        file.people[3].password_hash = Some("$argon2id$".into());
+        let DirectoryProblems(problems) = Directory::new(file, Departures::new(), 1).unwrap_err();
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(
             problems,
             [
                 "person ann occurs twice",
+                "person dee: signs in with a password_hash or through an identity_source, and not both",
+                "group ops: there is no person cyy; did you mean cy?",
                 "permission set Read: session_duration must be 900 to 43200 seconds",
-                "group ops: there is no person zed",
+                "permission set Admin: relay_state must begin with https://",
                 "assignment 2: there is no account 999999999999",
             ]
         );

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::ids::{AccountId, PersonId, RoleName};
+use crate::directory::PermissionSet;
+use crate::ids::{AccountId, PersonId};
 use crate::secret::{SecretAccessKey, SessionToken};
-use crate::time::{Lifetime, Timestamp};
+use crate::time::Timestamp;
 
 /// Whose credentials are wanted, for what, and for how long. The assignment has been checked.
 #[derive(Clone, Debug)]
@@ -15,10 +16,8 @@ pub struct RoleRequest {
     pub person: PersonId,
     /// In which account.
     pub account: AccountId,
-    /// With which role.
-    pub role: RoleName,
-    /// How long they should last.
-    pub duration: Lifetime,
+    /// With which role: its name, how long its credentials last, and how they are made.
+    pub set: PermissionSet,
     /// The time of the request.
     pub now: Timestamp,
 }
@@ -39,8 +38,8 @@ pub struct RoleCredentials {
 /// A source of role credentials.
 #[async_trait]
 pub trait CredentialBroker: Send + Sync {
-    /// Its name in logs and configuration.
-    fn name(&self) -> &'static str;
+    /// What kind of source it is, as the configuration spells it.
+    fn kind(&self) -> &'static str;
 
     /// Credentials for an assignment that has been checked.
     ///
@@ -49,15 +48,69 @@ pub trait CredentialBroker: Send + Sync {
     async fn role_credentials(&self, request: &RoleRequest) -> Result<RoleCredentials, BrokerError>;
 }
 
-/// Why a broker gave no credentials. Both texts are for the operator, never for the caller.
+/// Why a broker gave no credentials.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BrokerError {
-    /// The other side refused this person or role.
-    #[error("the credential source denied the role: {0}")]
-    Denied(String),
-    /// It could not be asked, or did not make sense.
-    #[error("the credential source failed: {0}")]
-    Failed(String),
+#[error("{}: {step}: {detail}", if *denied { "denied" } else { "failed" })]
+pub struct BrokerError {
+    /// Whether the backend refused this person or role; else it could not be asked, or something is set up wrongly.
+    pub denied: bool,
+    /// The step that decided.
+    pub step: BrokerStep,
+    /// What happened, for the operator and never for the caller.
+    pub detail: String,
+}
+
+/// A step on the way to role credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BrokerStep {
+    /// What this server was told of the backend: its broker, its role, a template.
+    Configuration,
+    /// The server's own credentials for the backend.
+    OwnCredentials,
+    /// Reaching the backend at all.
+    Network,
+    /// The backend has failed so often that it is left alone for a while.
+    Circuit,
+    /// Whether the backend knows this server as an issuer, and could verify its signature.
+    Issuer,
+    /// Whether the backend expects the token's audience.
+    Audience,
+    /// Whether the token is of this time: its expiry, and both clocks.
+    Time,
+    /// Whether the role is there.
+    Role,
+    /// Whether the role's trust policy lets this person in.
+    Trust,
+    /// Whether the backend takes the session's policy, tags and duration.
+    Session,
+    /// Whether its answer made sense.
+    Answer,
+}
+
+impl BrokerStep {
+    /// The name used in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::OwnCredentials => "own credentials",
+            Self::Network => "network",
+            Self::Circuit => "circuit",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Time => "time",
+            Self::Role => "role",
+            Self::Trust => "trust policy",
+            Self::Session => "session parameters",
+            Self::Answer => "answer",
+        }
+    }
+}
+
+impl std::fmt::Display for BrokerStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Random bytes from the operating system, as a value to pass to what needs them.

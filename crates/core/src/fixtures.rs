@@ -9,9 +9,11 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use subtle::Choice;
 
+use crate::assignment::Standing;
 use crate::client::{GrantType, KnownClient, Registration};
 use crate::device::{DeviceRequest, DeviceState, Requester};
-use crate::directory::{Directory, DirectoryFile, Person};
+use crate::directory::{Departures, Directory, DirectoryFile, Person};
+use crate::federated::FederatedPerson;
 use crate::grant::TokenRequest;
 use crate::grant::authorization_code::Code;
 use crate::ids::{ClientId, CodeId, DeviceRequestId, PersonId, SessionId};
@@ -19,6 +21,7 @@ use crate::redirect::RedirectUri;
 use crate::scope::Scopes;
 use crate::secret::{CodeChallenge, UserCodeHash};
 use crate::session::{Holder, Session, SessionState};
+use crate::signing_key::SigningKeys;
 use crate::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use crate::time::{Lifetime, Lifetimes, Timestamp};
 use crate::verdict::Change;
@@ -67,15 +70,15 @@ pub(crate) fn scopes(text: &str) -> Scopes {
 
 /// Ann may be given tokens; bob is disabled; nobody else exists.
 pub(crate) fn directory() -> Arc<Directory> {
-    let entry = |name: &str, disabled| Person {
-        user_name: person(name),
-        display_name: None,
-        email: None,
-        password_hash: None,
-        disabled,
-    };
+    let entry = |name: &str, disabled| Person { disabled, ..Person::named(person(name)) };
     let people = vec![entry("ann", false), entry("bob", true)];
-    Arc::new(Directory::new(DirectoryFile { people, ..DirectoryFile::default() }, 1).unwrap())
+    let file = DirectoryFile { people, ..DirectoryFile::default() };
+    Arc::new(Directory::new(file, Departures::new(), 1).unwrap())
+}
+
+/// What is known of any of them.
+pub(crate) fn standing() -> Standing {
+    block_on(Standing::load(&TestStore::new(Rows::with_people()), None)).unwrap()
 }
 
 /// A client, and the lifetimes under which it asks.
@@ -172,6 +175,7 @@ pub(crate) struct Rows {
     pub(crate) requests: HashMap<DeviceRequestId, DeviceRequest>,
     pub(crate) sessions: HashMap<SessionId, Session>,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) federated: HashMap<PersonId, (u64, FederatedPerson)>,
 }
 
 impl Rows {
@@ -219,10 +223,16 @@ impl Rows {
                 (session.generation, session.rotated_at) = (to, at);
             }
             Change::EndSession { id, at, why } => self.live(id)?.state = SessionState::Ended { at, why },
-            Change::ReplaceDirectory { from, file } => {
+            Change::ReplaceDirectory { from, file, departed } => {
                 (self.directory.version() == from).then_some(())?;
-                self.directory = Arc::new(Directory::new(*file, from + 1).ok()?);
+                self.directory = Arc::new(Directory::new(*file, departed, from + 1).ok()?);
             }
+            Change::PutFederatedPerson { from, person } => {
+                let stored = self.federated.get(&person.id).map_or(0, |(version, _)| *version);
+                (stored == from).then(|| self.federated.insert(person.id.clone(), (from + 1, *person)))?;
+            }
+            // No rule of core knows of keys.
+            Change::ReplaceSigningKeys { .. } => return None,
         }
         Some(())
     }
@@ -311,6 +321,17 @@ impl Store for TestStore {
 
     async fn directory(&self) -> Result<Arc<Directory>, Outage> {
         self.read(|rows| rows.directory.clone())
+    }
+
+    async fn federated_person(&self, id: &PersonId) -> Result<(u64, Option<FederatedPerson>), Outage> {
+        self.read(|rows| match rows.federated.get(id) {
+            Some((version, person)) => (*version, Some(person.clone())),
+            None => (0, None),
+        })
+    }
+
+    async fn signing_keys(&self) -> Result<SigningKeys, Outage> {
+        Err(Outage("no rule of core knows of keys".into()))
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {

@@ -166,11 +166,17 @@ fn is_iam_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte)
 }
 
+/// The characters of user names: letters and digits of any script, and the signs of ASCII (identitystore model
+/// `UserName`, without the signs that look like others or like none).
+fn is_user_name_character(character: char) -> bool {
+    character.is_ascii_graphic() || (!character.is_ascii() && character.is_alphanumeric())
+}
+
 name! {
     /// A person's user name, which is also the stable subject (`sub`) of what is issued to them.
     PersonId,
-    "1 to 128 characters of letters, digits, `_+=,.@-`",
-    |text| (1..=128).contains(&text.len()) && text.bytes().all(is_iam_character)
+    "1 to 128 letters, digits and ASCII signs, without spaces",
+    |text| (1..=128).contains(&text.chars().count()) && text.chars().all(is_user_name_character)
 }
 name! {
     /// An AWS account number.
@@ -185,10 +191,30 @@ name! {
     |text| (1..=64).contains(&text.len()) && text.bytes().all(is_iam_character)
 }
 name! {
-    /// A group of people.
+    /// A group of people. Identity sources name theirs as they like: `/ops/on call` is one.
     GroupName,
-    "1 to 128 characters of letters, digits, `_+=,.@-`",
-    |text| (1..=128).contains(&text.len()) && text.bytes().all(is_iam_character)
+    "1 to 256 letters, digits and ASCII signs, with single spaces between them",
+    |text| {
+        (1..=256).contains(&text.chars().count())
+            && text.split(' ').all(|word| !word.is_empty() && word.chars().all(is_user_name_character))
+    }
+}
+name! {
+    /// A credential broker, as the configuration names it.
+    BrokerName,
+    "1 to 64 lower-case letters, digits and `-`",
+    is_label
+}
+name! {
+    /// An identity source, as the configuration names it.
+    SourceName,
+    "1 to 64 lower-case letters, digits and `-`",
+    is_label
+}
+
+fn is_label(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 #[cfg(test)]
@@ -220,7 +246,16 @@ mod tests {
         assert!(RoleName::parse("Read+Only@x").is_ok());
         assert!(RoleName::parse("").is_err());
         assert!(RoleName::parse("a b").is_err());
-        assert!(PersonId::parse("alice@example.com").is_ok());
-        assert!(PersonId::parse("alice\n").is_err());
+        for good in ["alice@example.com", "o'brien@example.com", "jürgen", "大山", "a/b"] {
+            assert!(PersonId::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "alice\n", "al ice", "ali\u{202e}ce", "ali\u{200b}ce", "a\u{a0}b", &"x".repeat(129)] {
+            assert!(PersonId::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(GroupName::parse("/ops/on call").is_ok());
+        for bad in ["", " ops", "ops ", "on  call", "a\tb"] {
+            assert!(GroupName::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(BrokerName::parse("ceph-2").is_ok() && BrokerName::parse("Ceph").is_err());
     }
 }

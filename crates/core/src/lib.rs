@@ -12,6 +12,7 @@ pub mod client;
 pub mod credentials;
 pub mod device;
 pub mod directory;
+pub mod federated;
 #[cfg(test)]
 mod fixtures;
 pub mod grant;
@@ -21,6 +22,7 @@ pub mod refusal;
 pub mod scope;
 pub mod secret;
 pub mod session;
+pub mod signing_key;
 pub mod store;
 pub mod time;
 pub mod verdict;

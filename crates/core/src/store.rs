@@ -13,9 +13,11 @@ use async_trait::async_trait;
 
 use crate::device::DeviceRequest;
 use crate::directory::Directory;
+use crate::federated::FederatedPerson;
 use crate::ids::{DeviceRequestId, PersonId, SessionId};
 use crate::secret::UserCodeHash;
 use crate::session::Session;
+use crate::signing_key::SigningKeys;
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::Change;
 
@@ -64,6 +66,19 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`Outage`] when the store cannot tell.
     async fn directory(&self) -> Result<Arc<Directory>, Outage>;
+
+    /// What an identity source last said of the person with this user name, and the version of that: 0 when there is
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Outage`] when the store cannot tell.
+    async fn federated_person(&self, id: &PersonId) -> Result<(u64, Option<FederatedPerson>), Outage>;
+
+    /// The signing keys.
+    ///
+    /// # Errors
+    /// [`Outage`] when the store cannot tell.
+    async fn signing_keys(&self) -> Result<SigningKeys, Outage>;
 
     /// Writes all of `changes`, or nothing.
     ///

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::device::{DeviceRequest, DeviceState};
-use crate::directory::DirectoryFile;
+use crate::directory::{Departures, DirectoryFile};
+use crate::federated::FederatedPerson;
 use crate::ids::{DeviceRequestId, PersonId, SessionId};
 use crate::scope::Scopes;
 use crate::session::{EndReason, Session};
+use crate::signing_key::SigningKey;
 use crate::time::Timestamp;
 
 /// The outcome of a decision. A refusal may write too: a replayed refresh token ends its session.
@@ -75,6 +77,23 @@ pub enum Change {
         from: u64,
         /// The new content, already checked.
         file: Box<DirectoryFile>,
+        /// Who has left, up to and with this replacement.
+        departed: Departures,
+    },
+    /// Keeps what an identity source said of a person. Guard: the stored version is `from`, 0 when nothing is stored. The
+    /// new version is one more.
+    PutFederatedPerson {
+        /// Guard: the version read before.
+        from: u64,
+        /// The person.
+        person: Box<FederatedPerson>,
+    },
+    /// Replaces the signing keys. Guard: the stored version is `from`. The new version is one more.
+    ReplaceSigningKeys {
+        /// Guard: the version read before.
+        from: u64,
+        /// All keys from now on.
+        keys: Vec<SigningKey>,
     },
 }
 

@@ -112,8 +112,8 @@ impl Found for FoundCode {
         Some(self.code.client)
     }
 
-    fn person(&self) -> Option<&PersonId> {
-        Some(&self.code.person)
+    fn person(&self) -> Option<(&PersonId, Timestamp)> {
+        Some((&self.code.person, self.code.authenticated_at))
     }
 
     /// A used code is judged by the session that it became: presented again it ends that one, however late.
@@ -246,7 +246,7 @@ mod tests {
     fn a_code_leads_to_what_was_sealed_into_it() {
         for found in [unspent(), spent(SessionState::Live)] {
             assert_eq!(found.client(), Some(CLIENT));
-            assert_eq!(found.person(), Some(&person("ann")));
+            assert_eq!(found.person(), Some((&person("ann"), NOW)));
         }
     }
 

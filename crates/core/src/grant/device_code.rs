@@ -5,12 +5,9 @@
 //! 3. Meanwhile the client polls with the device code; the first poll after the approval redeems it: [`Redeem`]
 //!    (section 3.4, 3.5).
 
-use std::sync::Arc;
-
-use crate::assignment::person_usable;
+use crate::assignment::Standing;
 use crate::client::{GrantType, KnownClient};
 use crate::device::{DeviceRequest, DeviceState, Requester};
-use crate::directory::Directory;
 use crate::grant::{Approval, Decision, Found, Grant, TokenRequest};
 use crate::ids::{ClientId, DeviceRequestId, PersonId};
 use crate::refusal::Refusal;
@@ -87,14 +84,15 @@ pub enum Decided {
 }
 
 impl Decision for Decide<'_> {
-    type Snapshot = (Option<DeviceRequest>, Arc<Directory>);
+    type Snapshot = (Option<DeviceRequest>, Standing);
     type Reply = Decided;
 
     async fn load(&self, store: &dyn Store) -> Result<Self::Snapshot, Outage> {
-        Ok((store.device_request_by_code(self.user_code).await?, store.directory().await?))
+        let request = store.device_request_by_code(self.user_code).await?;
+        Ok((request, Standing::load(store, Some(self.person)).await?))
     }
 
-    fn decide(&self, (request, directory): &Self::Snapshot) -> Verdict<Decided> {
+    fn decide(&self, (request, standing): &Self::Snapshot) -> Verdict<Decided> {
         let Some(request) = request.as_ref().filter(|request| request.id == self.shown) else {
             return Verdict::answer(Decided::Unknown);
         };
@@ -107,7 +105,7 @@ impl Decision for Decide<'_> {
         let (id, person) = (request.id, self.person.clone());
         let (reply, to, event) = if !self.approve {
             (Decided::Denied, DeviceState::Denied, Event::DeviceDenied { request: id, person })
-        } else if person_usable(directory, self.person).is_none() {
+        } else if !standing.is_usable(self.person, self.authenticated_at, self.now) {
             return Verdict::answer(Decided::PersonNotUsable);
         } else {
             let to = DeviceState::Approved { by: person.clone(), authenticated_at: self.authenticated_at };
@@ -172,9 +170,9 @@ impl Found for DeviceRequest {
         Some(self.client)
     }
 
-    fn person(&self) -> Option<&PersonId> {
+    fn person(&self) -> Option<(&PersonId, Timestamp)> {
         match &self.state {
-            DeviceState::Approved { by, .. } => Some(by),
+            DeviceState::Approved { by, authenticated_at } => Some((by, *authenticated_at)),
             DeviceState::Pending | DeviceState::Denied | DeviceState::Spent => None,
         }
     }
@@ -188,8 +186,8 @@ impl Found for DeviceRequest {
 mod tests {
     use super::*;
     use crate::fixtures::{
-        Asker, CLIENT, GRANTED, NOW, REGISTERED, REQUEST, USER_CODE, approved_by, device_request, directory,
-        just_before, later, person, requester, scopes,
+        Asker, CLIENT, GRANTED, NOW, REGISTERED, REQUEST, USER_CODE, approved_by, device_request,
+        just_before, later, person, requester, scopes, standing,
     };
     use crate::session::{Holder, Session, SessionState};
 
@@ -225,7 +223,7 @@ mod tests {
             approve,
             now,
         };
-        decision.decide(&(request, directory()))
+        decision.decide(&(request, standing()))
     }
 
     #[test]
@@ -348,7 +346,7 @@ mod tests {
         for state in [DeviceState::Pending, DeviceState::Denied, DeviceState::Spent] {
             assert_eq!(device_request(state).person(), None);
         }
-        assert_eq!(device_request(approved_by("ann")).person(), Some(&person("ann")));
+        assert_eq!(device_request(approved_by("ann")).person(), Some((&person("ann"), NOW)));
         assert_eq!(device_request(DeviceState::Pending).client(), Some(CLIENT));
     }
 

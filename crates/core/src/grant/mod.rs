@@ -5,11 +5,8 @@
 //! the client registered for the grant, the artefact is that client's and has not expired, the person may still be
 //! given tokens. What is left to a grant is its own rule, one file each.
 
-use std::sync::Arc;
-
-use crate::assignment::person_usable;
+use crate::assignment::Standing;
 use crate::client::{GrantType, KnownClient};
-use crate::directory::Directory;
 use crate::ids::{ClientId, PersonId, SessionId};
 use crate::refusal::Refusal;
 use crate::scope::Scopes;
@@ -106,8 +103,8 @@ pub trait Grant: Sync {
 pub trait Found {
     /// The client it was made for.
     fn client(&self) -> Option<ClientId>;
-    /// Whose tokens it leads to, once that is known.
-    fn person(&self) -> Option<&PersonId>;
+    /// Whose tokens it leads to, and when that person had proved who they are; none until somebody has.
+    fn person(&self) -> Option<(&PersonId, Timestamp)>;
     /// When it expires.
     fn expires_at(&self) -> Timestamp;
 }
@@ -130,15 +127,18 @@ struct Redemption<'a, G> {
 }
 
 impl<G: Grant> Decision for Redemption<'_, G> {
-    type Snapshot = (Option<G::Found>, Arc<Directory>);
+    type Snapshot = (Option<G::Found>, Standing);
     type Reply = Result<Issued, Refusal>;
 
     async fn load(&self, store: &dyn Store) -> Result<Self::Snapshot, Outage> {
-        Ok((self.grant.load(store).await?, store.directory().await?))
+        let found = self.grant.load(store).await?;
+        let person = found.as_ref().and_then(|found| found.person()).map(|(person, _)| person);
+        let standing = Standing::load(store, person).await?;
+        Ok((found, standing))
     }
 
-    fn decide(&self, (found, directory): &Self::Snapshot) -> Verdict<Self::Reply> {
-        match self.check(found.as_ref(), directory) {
+    fn decide(&self, (found, standing): &Self::Snapshot) -> Verdict<Self::Reply> {
+        match self.check(found.as_ref(), standing) {
             Ok(found) => self.grant.decide(found, self.request),
             Err(refusal) => Verdict::answer(Err(refusal)),
         }
@@ -146,14 +146,16 @@ impl<G: Grant> Decision for Redemption<'_, G> {
 }
 
 impl<G: Grant> Redemption<'_, G> {
-    fn check<'f>(&self, found: Option<&'f G::Found>, directory: &Directory) -> Result<&'f G::Found, Refusal> {
+    fn check<'f>(&self, found: Option<&'f G::Found>, standing: &Standing) -> Result<&'f G::Found, Refusal> {
         let TokenRequest { client, scopes, now, .. } = self.request;
         client.may_use(G::TYPE)?;
         let found = found.filter(|found| found.client() == Some(client.id())).ok_or(G::UNKNOWN)?;
         if *now >= found.expires_at() {
             return Err(G::EXPIRED);
         }
-        if found.person().is_some_and(|person| person_usable(directory, person).is_none()) {
+        if let Some((person, authenticated_at)) = found.person()
+            && !standing.is_usable(person, authenticated_at, *now)
+        {
             return Err(G::UNKNOWN);
         }
         // What was granted is checked by the grant; nothing beyond the registration is granted to begin with.
@@ -240,7 +242,7 @@ mod tests {
     use crate::directory::DirectoryFile;
     use crate::fixtures::{
         Asker, CHALLENGE, CODE, GRANTED, NOW, OTHER_CLIENT, REDIRECT_URI, REQUEST, Rows, SESSION, TestStore,
-        USER_CODE, approved_by, block_on, code, device_request, later, person, scopes, session,
+        USER_CODE, approved_by, block_on, code, device_request, directory, later, person, scopes, session,
     };
     use crate::session::EndReason;
     use crate::time::Lifetime;
@@ -577,7 +579,7 @@ mod tests {
     fn ledger_08_a_person_disabled_during_a_lost_race_gets_nothing() {
         for artefact in [Artefact::Device, Artefact::Refresh(5)] {
             // The rival empties the directory, and another write makes the commit a conflict.
-            let nobody = Change::ReplaceDirectory { from: 1, file: Box::new(DirectoryFile::default()) };
+            let nobody = directory().replaced_by(DirectoryFile::default(), NOW);
             let store =
                 TestStore::new(artefacts_of("ann")).with_rival(vec![nobody]).failing([CommitError::Conflict]);
             let settled = redeem_in(&store, artefact, "", &Asker::default(), NOW).unwrap();

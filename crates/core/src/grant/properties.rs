@@ -176,7 +176,10 @@ impl World {
                     (self.head.started_at, self.head.rotated_at) = (Some(self.now), self.now);
                 }
                 Change::MoveDeviceRequest { .. } => {}
-                Change::OpenDeviceRequest(_) | Change::ReplaceDirectory { .. } => {
+                Change::OpenDeviceRequest(_)
+                | Change::ReplaceDirectory { .. }
+                | Change::PutFederatedPerson { .. }
+                | Change::ReplaceSigningKeys { .. } => {
                     panic!("no token request may do this: {change:?}")
                 }
             }

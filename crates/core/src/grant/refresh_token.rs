@@ -106,8 +106,8 @@ impl Found for Session {
         self.holder.client()
     }
 
-    fn person(&self) -> Option<&PersonId> {
-        Some(&self.person)
+    fn person(&self) -> Option<(&PersonId, Timestamp)> {
+        Some((&self.person, self.authenticated_at))
     }
 
     fn expires_at(&self) -> Timestamp {
@@ -308,7 +308,7 @@ mod tests {
     fn a_browsers_session_belongs_to_no_client() {
         assert_eq!(session().client(), Some(CLIENT));
         assert_eq!(Session { holder: Holder::Browser, ..session() }.client(), None);
-        assert_eq!(Found::person(&session()), Some(&person("ann")));
+        assert_eq!(Found::person(&session()), Some((&person("ann"), NOW)));
         assert_eq!(Found::expires_at(&session()), later(28_800));
     }
 }

@@ -1,0 +1,215 @@
+//! What is wrong with a directory file.
+
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
+use std::fmt;
+use std::hash::Hash;
+use std::ops::RangeInclusive;
+
+use super::file::{DirectoryFile, PermissionSet};
+
+/// What is wrong with a directory file: everything, each line naming its entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct DirectoryProblems(pub Vec<DirectoryProblem>);
+
+/// One thing that is wrong with a directory file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryProblem {
+    /// Where it is.
+    pub at: Place,
+    /// What it is; names its entry.
+    pub what: String,
+}
+
+impl fmt::Display for DirectoryProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+/// A place in a directory file, such as `assignments[3].groups[0]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The name of the list.
+    pub list: &'static str,
+    /// The position of the entry in it.
+    pub entry: usize,
+    /// The name of the entry's member; none for the whole entry.
+    pub member: Option<&'static str>,
+    /// The position in that member, if it is a list.
+    pub element: Option<usize>,
+}
+
+impl Place {
+    const fn entry(list: &'static str, entry: usize) -> Self {
+        Self { list, entry, member: None, element: None }
+    }
+
+    const fn member(self, member: &'static str) -> Self {
+        Self { member: Some(member), ..self }
+    }
+
+    const fn element(self, element: usize) -> Self {
+        Self { element: Some(element), ..self }
+    }
+}
+
+/// How alike two names must be for one to be suggested for the other (Jaro-Winkler, 0 to 1).
+const ALIKE: f64 = 0.8;
+
+/// Everything that is wrong with `file`.
+pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {
+    let mut found = Found(Vec::new());
+    let people = found.names("people", "person", file.people.iter().map(|person| &person.user_name));
+    let groups = found.names("groups", "group", file.groups.iter().map(|group| &group.name));
+    let accounts = found.names("accounts", "account", file.accounts.iter().map(|account| &account.id));
+    let sets =
+        found.names("permission_sets", "permission set", file.permission_sets.iter().map(|set| &set.name));
+    for (nth, person) in file.people.iter().enumerate() {
+        let (at, name) = (Place::entry("people", nth), format!("person {}", person.user_name));
+        found.text(at, &name, "display_name", person.display_name.as_deref(), 1..=1024);
+        found.text(at, &name, "email", person.email.as_deref(), 3..=254);
+        if person.password_hash.is_some() && person.identity_source.is_some() {
+            let why = "signs in with a password_hash or through an identity_source, and not both";
+            found.add(at.member("identity_source"), format!("{name}: {why}"));
+        }
+    }
+    for (nth, group) in file.groups.iter().enumerate() {
+        let at = Place::entry("groups", nth).member("members");
+        found.known(at, &format!("group {}", group.name), "person", &group.members, &people);
+    }
+    for (nth, account) in file.accounts.iter().enumerate() {
+        let (at, name) = (Place::entry("accounts", nth), format!("account {}", account.id));
+        found.text(at, &name, "name", Some(&account.name), 1..=50);
+        found.text(at, &name, "email", account.email.as_deref(), 6..=64);
+    }
+    for (nth, set) in file.permission_sets.iter().enumerate() {
+        found.permission_set(Place::entry("permission_sets", nth), set);
+    }
+    for (nth, assignment) in file.assignments.iter().enumerate() {
+        let (at, name) = (Place::entry("assignments", nth), format!("assignment {}", nth + 1));
+        found.known(at.member("people"), &name, "person", &assignment.people, &people);
+        found.known(at.member("groups"), &name, "group", &assignment.groups, &groups);
+        found.known(at.member("accounts"), &name, "account", &assignment.accounts, &accounts);
+        found.known(
+            at.member("permission_sets"),
+            &name,
+            "permission set",
+            &assignment.permission_sets,
+            &sets,
+        );
+    }
+    found.0
+}
+
+struct Found(Vec<DirectoryProblem>);
+
+impl Found {
+    fn add(&mut self, at: Place, what: String) {
+        self.0.push(DirectoryProblem { at, what });
+    }
+
+    /// The names of a list; one that occurs twice is a problem.
+    fn names<'a, T: Eq + Hash + fmt::Display>(
+        &mut self,
+        list: &'static str,
+        what: &str,
+        names: impl Iterator<Item = &'a T>,
+    ) -> HashSet<&'a T> {
+        let mut first: HashMap<&T, usize> = HashMap::new();
+        for (nth, name) in names.enumerate() {
+            match first.entry(name) {
+                Entry::Occupied(_) => {
+                    self.add(Place::entry(list, nth), format!("{what} {name} occurs twice"));
+                }
+                Entry::Vacant(free) => {
+                    free.insert(nth);
+                }
+            }
+        }
+        first.into_keys().collect()
+    }
+
+    /// Each of `names` must be one of `known`.
+    fn known<T: Eq + Hash + fmt::Display>(
+        &mut self,
+        at: Place,
+        entry: &str,
+        what: &str,
+        names: &[T],
+        known: &HashSet<&T>,
+    ) {
+        for (nth, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(name)) {
+            let alike = nearest(&name.to_string(), known.iter().map(ToString::to_string));
+            let alike = alike.map(|alike| format!("; did you mean {alike}?")).unwrap_or_default();
+            self.add(at.element(nth), format!("{entry}: there is no {what} {name}{alike}"));
+        }
+    }
+
+    fn text(
+        &mut self,
+        at: Place,
+        entry: &str,
+        member: &'static str,
+        text: Option<&str>,
+        length: RangeInclusive<usize>,
+    ) {
+        let Some(text) = text else { return };
+        if !length.contains(&text.chars().count()) {
+            let (least, most) = (length.start(), length.end());
+            self.add(at.member(member), format!("{entry}: {member} must be {least} to {most} characters"));
+        } else if text.chars().any(char::is_control) {
+            self.add(at.member(member), format!("{entry}: {member} must not have control characters"));
+        }
+    }
+
+    /// Limits of the models `sso-admin` (name, description, duration, relay state) and `sts` (the others).
+    fn permission_set(&mut self, at: Place, set: &PermissionSet) {
+        let name = format!("permission set {}", set.name);
+        self.text(at, &name, "name", Some(set.name.as_str()), 1..=32);
+        self.text(at, &name, "description", set.description.as_deref(), 1..=700);
+        if !(900..=43_200).contains(&set.session_duration.seconds()) {
+            let at = at.member("session_duration");
+            self.add(at, format!("{name}: session_duration must be 900 to 43200 seconds"));
+        }
+        self.text(at, &name, "relay_state", set.relay_state.as_deref(), 1..=240);
+        // It becomes a link on a page: no other scheme may run there.
+        if set.relay_state.as_deref().is_some_and(|url| !url.starts_with("https://")) {
+            self.add(at.member("relay_state"), format!("{name}: relay_state must begin with https://"));
+        }
+        self.text(at, &name, "role_arn", set.role_arn.as_deref(), 20..=2048);
+        if let Some(policy) = &set.session_policy {
+            // Policies are written over several lines.
+            if !(1..=2048).contains(&policy.chars().count()) {
+                let at = at.member("session_policy");
+                self.add(at, format!("{name}: session_policy must be 1 to 2048 characters"));
+            }
+        }
+        if set.session_policy_arns.len() > 10 {
+            let at = at.member("session_policy_arns");
+            self.add(at, format!("{name}: session_policy_arns must be 10 at most"));
+        }
+        for arn in &set.session_policy_arns {
+            self.text(at, &name, "session_policy_arns", Some(arn), 20..=2048);
+        }
+        if set.session_tags.len() > 50 {
+            self.add(at.member("session_tags"), format!("{name}: session_tags must be 50 at most"));
+        }
+        for (key, value) in &set.session_tags {
+            self.text(at, &name, "session_tags", Some(key), 1..=128);
+            self.text(at, &name, "session_tags", Some(value), 0..=256);
+        }
+        for policy in &set.minio_policies {
+            self.text(at, &name, "minio_policies", Some(policy), 1..=128);
+        }
+    }
+}
+
+/// The one of `known` that is most like `name`, if any is like it.
+#[must_use]
+pub fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    let measured = known.map(|known| (strsim::jaro_winkler(name, &known), known));
+    let (alike, known) = measured.max_by(|one, other| one.0.total_cmp(&other.0))?;
+    (alike > ALIKE).then_some(known)
+}

@@ -1,0 +1,181 @@
+//! The directory: people, groups, accounts, permission sets and assignments.
+//!
+//! [`DirectoryFile`] is what operators write; [`Directory`] is the checked and indexed form, immutable, replaced as
+//! a whole. A store keeps the file's content, a version, and who has left.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::ids::{AccountId, GroupName, PersonId, RoleName};
+use crate::time::{Lifetime, Timestamp};
+use crate::verdict::Change;
+
+mod check;
+mod file;
+
+pub use check::{DirectoryProblem, DirectoryProblems, Place, nearest};
+pub use file::{Account, Assignment, DirectoryFile, Group, PermissionSet, Person};
+
+/// Who was removed from the directory, and when. Whatever they had signed in until then has ended, and stays so when
+/// somebody of the same name is added.
+pub type Departures = BTreeMap<PersonId, Timestamp>;
+
+/// The longest that a session can last: whoever left longer ago is forgotten.
+const LONGEST_SESSION: Lifetime = Lifetime::from_seconds(7_776_000);
+
+/// The directory, checked and indexed.
+#[derive(Debug, Default)]
+pub struct Directory {
+    version: u64,
+    file: DirectoryFile,
+    departed: Departures,
+    people: HashMap<PersonId, usize>,
+    /// Accounts by number: the position here is their *rank*.
+    accounts: Vec<usize>,
+    permission_sets: HashMap<RoleName, usize>,
+    groups_of: HashMap<PersonId, Vec<GroupName>>,
+    of_person: HashMap<PersonId, Access>,
+    of_group: HashMap<GroupName, Access>,
+}
+
+/// What assignments give to one person or group: the rank of an account and the position of an assignment, in order
+/// and each pair once.
+pub(crate) type Access = Vec<(u32, u32)>;
+
+impl Directory {
+    /// Checks a file and indexes it as version `version`.
+    ///
+    /// # Errors
+    /// All that is wrong with it, each line naming the entry.
+    pub fn new(file: DirectoryFile, departed: Departures, version: u64) -> Result<Self, DirectoryProblems> {
+        let problems = check::problems(&file);
+        if !problems.is_empty() {
+            return Err(DirectoryProblems(problems));
+        }
+        let mut accounts: Vec<usize> = (0..file.accounts.len()).collect();
+        accounts.sort_by(|one, other| file.accounts[*one].id.cmp(&file.accounts[*other].id));
+        let ranks: HashMap<&AccountId, u32> =
+            accounts.iter().zip(0..).map(|(&at, rank)| (&file.accounts[at].id, rank)).collect();
+        let mut groups_of: HashMap<PersonId, Vec<GroupName>> = HashMap::new();
+        for group in &file.groups {
+            for member in &group.members {
+                groups_of.entry(member.clone()).or_default().push(group.name.clone());
+            }
+        }
+        let mut of_person: HashMap<PersonId, Access> = HashMap::new();
+        let mut of_group: HashMap<GroupName, Access> = HashMap::new();
+        for (assignment, nth) in file.assignments.iter().zip(0..) {
+            if assignment.permission_sets.is_empty() {
+                continue;
+            }
+            let gives = || {
+                let ranked = assignment.accounts.iter().filter_map(|account| ranks.get(account));
+                ranked.map(|rank| (*rank, nth))
+            };
+            for person in &assignment.people {
+                of_person.entry(person.clone()).or_default().extend(gives());
+            }
+            for group in &assignment.groups {
+                of_group.entry(group.clone()).or_default().extend(gives());
+            }
+        }
+        for access in of_person.values_mut().chain(of_group.values_mut()) {
+            access.sort_unstable();
+            access.dedup();
+        }
+        let people =
+            file.people.iter().enumerate().map(|(at, person)| (person.user_name.clone(), at)).collect();
+        let permission_sets =
+            file.permission_sets.iter().enumerate().map(|(at, set)| (set.name.clone(), at)).collect();
+        Ok(Self {
+            version,
+            file,
+            departed,
+            people,
+            accounts,
+            permission_sets,
+            groups_of,
+            of_person,
+            of_group,
+        })
+    }
+
+    /// Which version of the directory this is; the store counts up with each replacement.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The content as written.
+    #[must_use]
+    pub const fn file(&self) -> &DirectoryFile {
+        &self.file
+    }
+
+    /// Who has left.
+    #[must_use]
+    pub const fn departed(&self) -> &Departures {
+        &self.departed
+    }
+
+    /// The change that puts `file` in the place of this directory at `now`.
+    #[must_use]
+    pub fn replaced_by(&self, file: DirectoryFile, now: Timestamp) -> Change {
+        let forgotten = now.minus(LONGEST_SESSION);
+        let mut departed = self.departed.clone();
+        departed.retain(|_, left| *left > forgotten);
+        let stays: std::collections::HashSet<&PersonId> =
+            file.people.iter().map(|person| &person.user_name).collect();
+        let leave = self.file.people.iter().map(|person| &person.user_name);
+        departed.extend(leave.filter(|person| !stays.contains(person)).map(|person| (person.clone(), now)));
+        Change::ReplaceDirectory { from: self.version, file: Box::new(file), departed }
+    }
+
+    /// The person with this user name.
+    #[must_use]
+    pub fn person(&self, id: &PersonId) -> Option<&Person> {
+        self.people.get(id).map(|&at| &self.file.people[at])
+    }
+
+    /// The account with this number.
+    #[must_use]
+    pub fn account(&self, id: &AccountId) -> Option<&Account> {
+        self.rank(id).map(|rank| self.ranked(rank))
+    }
+
+    /// The permission set with this role name.
+    #[must_use]
+    pub fn permission_set(&self, name: &RoleName) -> Option<&PermissionSet> {
+        self.permission_sets.get(name).map(|&at| &self.file.permission_sets[at])
+    }
+
+    /// The groups that list this person.
+    pub(crate) fn groups_of(&self, person: &PersonId) -> &[GroupName] {
+        self.groups_of.get(person).map_or(&[], Vec::as_slice)
+    }
+
+    /// What is assigned to `person` directly, and to each of `groups`.
+    pub(crate) fn access<'a>(
+        &'a self,
+        person: &PersonId,
+        groups: impl Iterator<Item = &'a GroupName>,
+    ) -> Vec<&'a Access> {
+        let through_groups = groups.filter_map(|group| self.of_group.get(group));
+        self.of_person.get(person).into_iter().chain(through_groups).collect()
+    }
+
+    /// The rank of the account with this number.
+    pub(crate) fn rank(&self, id: &AccountId) -> Option<u32> {
+        let rank = self.accounts.binary_search_by(|&at| self.file.accounts[at].id.cmp(id)).ok()?;
+        u32::try_from(rank).ok()
+    }
+
+    /// The account of this rank, which must be one.
+    pub(crate) fn ranked(&self, rank: u32) -> &Account {
+        &self.file.accounts[self.accounts[rank as usize]]
+    }
+
+    /// The assignment at this position, which must be one.
+    pub(crate) fn assignment(&self, nth: u32) -> &Assignment {
+        &self.file.assignments[nth as usize]
+    }
+}
