@@ -17,6 +17,8 @@ use aws_lc_rs::{hkdf, hmac};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroizing;
 
+pub mod signing;
+
 /// Bytes of a nonce.
 pub const NONCE_BYTES: usize = 12;
 /// Bytes of a MAC's tag.
