@@ -16,6 +16,7 @@ use crate::ambient::Clock;
 use crate::dev::Development;
 use crate::guesses::Guesses;
 use crate::limits::Limits;
+use crate::signing::Signing;
 use crate::site::Site;
 use crate::tokens::Tokens;
 
@@ -25,6 +26,7 @@ pub struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) tokens: Tokens,
+    pub(crate) signing: Arc<Signing>,
     pub(crate) passwords: Passwords,
     pub(crate) broker: Arc<dyn CredentialBroker>,
     pub(crate) limits: Limits,
@@ -109,6 +111,7 @@ impl App {
     pub fn new(parts: Parts) -> Self {
         let Parts { site, store, clock, keys, entropy, broker, policy, development } = parts;
         Self {
+            signing: Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys)),
             tokens: Tokens::new(&keys, entropy),
             limits: Limits::new(&clock, policy.poll_interval, policy.rate_limits),
             guesses: Guesses::new(&keys, policy.rate_limits),

@@ -1,11 +1,13 @@
 //! Files that operators write: `doorward.toml` and the directory. A mistake names the file, the line, the key, and
 //! the nearest key that exists.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use doorward_core::directory::{Directory, DirectoryFile};
+use doorward_core::directory::{Departures, Directory, DirectoryFile, DirectoryProblems};
+use doorward_core::ids::BrokerName;
 use doorward_core::scope::Scopes;
 use doorward_core::time::{Lifetime, Lifetimes};
 use doorward_store::Location;
@@ -15,6 +17,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::app::DeviceGrant;
+
+mod brokers;
+
+pub use brokers::{BrokerConfig, BrokerKind};
+
+/// The name of the broker that is part of this server.
+pub const BUILT_IN: &str = "built-in";
 
 /// What is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +68,10 @@ pub struct Config {
     /// What clients may register.
     #[serde(default)]
     pub registration: RegistrationConfig,
-    /// Must be true: role credentials come from the built-in source, which no real service accepts.
+    /// Where role credentials come from.
+    #[serde(default)]
+    pub brokers: BTreeMap<BrokerName, BrokerConfig>,
+    /// Adds the broker `built-in`, whose credentials no real service accepts.
     #[serde(default)]
     pub insecure_built_in_credentials: bool,
 }
@@ -132,6 +144,10 @@ impl Config {
         config.data_dir.as_mut().map(place);
         config.postgres.as_mut().and_then(|postgres| postgres.url_file.as_mut()).map(place);
         place(&mut config.directory);
+        for broker in config.brokers.values_mut() {
+            broker.access_key_file.as_mut().map(place);
+            broker.ca_file.as_mut().map(place);
+        }
         config.master_key_file.as_mut().map(place);
         if let Some(tls) = &mut config.tls {
             place(&mut tls.certificate);
@@ -166,11 +182,16 @@ impl Config {
                 self.listen
             ));
         }
-        if !self.insecure_built_in_credentials {
-            return Err("there is no source of role credentials but the built-in one, which no real service accepts: set \
-                        insecure_built_in_credentials = true to use it all the same"
+        if self.brokers.is_empty() && !self.insecure_built_in_credentials {
+            return Err("there is nothing that role credentials could come from: add [brokers.NAME] with kind = \
+                        \"web-identity\" or \"assume-role\"; or, to try things out, insecure_built_in_credentials = true, \
+                        whose credentials no real service accepts"
                 .into());
         }
+        if self.brokers.keys().any(|name| name.as_str() == BUILT_IN) {
+            return Err(format!("brokers.{BUILT_IN}: this name is that of the insecure built-in source"));
+        }
+        self.brokers.iter().try_for_each(|(name, broker)| broker.check(name))?;
         self.location().map(drop)?;
         self.scopes().map(drop)?;
         self.lifetimes().map(drop)
@@ -324,12 +345,20 @@ fn nearest(message: &str) -> Option<&str> {
     (similarity > 0.7).then_some(known)
 }
 
+/// What is wrong with a directory's names and references.
+fn checked_directory(file: &DirectoryFile) -> Vec<String> {
+    match Directory::new(file.clone(), Departures::new(), 0) {
+        Ok(_) => Vec::new(),
+        Err(DirectoryProblems(problems)) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
 /// Checks a directory beyond its form: names, references, and that every password hash can be used.
 ///
 /// # Errors
 /// Everything that is wrong with it, each line naming the entry.
 pub fn check_directory(file: &DirectoryFile) -> Result<(), ConfigError> {
-    let mut problems = Directory::new(file.clone(), 0).err().map(|problems| problems.0).unwrap_or_default();
+    let mut problems = checked_directory(file);
     for person in &file.people {
         let Some(hash) = &person.password_hash else { continue };
         if let Err(why) = doorward_upstream::identity::local::check_hash(hash) {

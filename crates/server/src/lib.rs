@@ -14,6 +14,7 @@ pub mod keyfile;
 pub mod limits;
 mod op;
 pub mod setup;
+pub mod signing;
 pub mod site;
 pub mod tokens;
 mod web;

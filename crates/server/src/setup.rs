@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use doorward_core::assignment::{accounts_of, roles_of};
-use doorward_core::directory::Directory;
-use doorward_core::ids::PersonId;
+use doorward_core::assignment::Principal;
 
 use crate::site::Site;
 
@@ -44,11 +42,11 @@ pub fn config_file(site: &Site, account: &str, role: &str, has_sts: bool) -> Str
 
 /// An account and a role that the person really has, for a sample configuration; placeholders for who has none.
 #[must_use]
-pub fn first_role(directory: &Directory, person: &PersonId) -> (String, String) {
-    accounts_of(directory, person)
-        .first()
-        .and_then(|account| {
-            let role = *roles_of(directory, person, &account.id).first()?;
+pub fn first_role(principal: Option<&Principal>) -> (String, String) {
+    principal
+        .and_then(|principal| {
+            let account = *principal.accounts().first()?;
+            let role = *principal.roles(&account.id).first()?;
             Some((account.id.to_string(), role.name.to_string()))
         })
         .unwrap_or_else(|| ("111122223333".to_owned(), "ROLE".to_owned()))

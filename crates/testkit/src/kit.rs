@@ -206,14 +206,14 @@ impl Kit {
 
     /// Puts another directory in place of the server's.
     pub async fn replace_directory(&self, file: DirectoryFile) {
-        let from = self.directory().await.1;
-        let change = Change::ReplaceDirectory { from, file: Box::new(file) };
+        let directory = self.store.directory().await.expect("the directory can be read");
+        let change = directory.replaced_by(file, self.now());
         self.store.commit(vec![change]).await.expect("a directory that can be applied");
     }
 
     /// Changes the server's directory.
     pub async fn edit_directory(&self, edit: impl FnOnce(&mut DirectoryFile)) {
-        let mut file = self.directory().await.0;
+        let mut file = self.store.directory().await.expect("the directory can be read").file().clone();
         edit(&mut file);
         self.replace_directory(file).await;
     }
@@ -225,11 +225,6 @@ impl Kit {
             found.expect("a person of the directory").disabled = disabled;
         })
         .await;
-    }
-
-    async fn directory(&self) -> (DirectoryFile, u64) {
-        let directory = self.store.directory().await.expect("the directory can be read");
-        (directory.file().clone(), directory.version())
     }
 
     /// Stops the server, and closes its store.

@@ -6,5 +6,6 @@
 pub mod decode;
 pub mod fault;
 pub mod model;
+pub mod oauth;
 pub mod oidc;
 pub mod portal;

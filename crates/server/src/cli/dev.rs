@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
+use doorward_core::assignment::{Principal, Standing};
 use doorward_core::client::RegistrationPolicy;
 use doorward_core::credentials::SharedEntropy;
-use doorward_core::directory::{Directory, DirectoryFile};
+use doorward_core::directory::DirectoryFile;
 use doorward_core::ids::PersonId;
 use doorward_core::secret::Password;
 use doorward_core::time::{Lifetime, Lifetimes};
@@ -161,8 +162,9 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
         }
     };
     let Opened { store, closer } = doorward_store::open(&location)?;
-    run::apply_directory(&*store, cast.file.clone()).await?;
-    let directory = store.directory().await?;
+    let clock = Clock::system();
+    run::apply_directory(&*store, cast.file.clone(), clock.now()).await?;
+    let principal = first_person(&*store, &cast, clock.now()).await?;
 
     let aliases = [ALIAS.to_owned()].into_iter().chain(options.start_url_alias.iter().cloned()).collect();
     let site = Site::new(&format!("http://{}", listener.local_addr()?), aliases, options.region.clone())?;
@@ -177,7 +179,7 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
     let lifetimes = options.lifetimes.lifetimes();
     let app = Arc::new(App::new(Parts {
         store: Arc::new(FaultyStore::new(store, faults)),
-        clock: Arc::new(Clock::system()),
+        clock: Arc::new(clock),
         keys,
         entropy,
         broker: built_in,
@@ -203,7 +205,7 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
     let text = if options.json {
         serde_json::to_string(&ready(&site, &cast))?
     } else {
-        welcome(options, &site, &cast, &directory)
+        welcome(options, &site, &cast, principal.as_ref())
     };
     announce(&text)?;
     run::serve(app, listener, closer).await
@@ -261,6 +263,13 @@ fn approver(name: &str, directory: &DirectoryFile) -> anyhow::Result<PersonId> {
     }
 }
 
+/// The person whose profile is shown.
+async fn first_person(store: &dyn Store, cast: &Cast, now: Timestamp) -> anyhow::Result<Option<Principal>> {
+    let Some(person) = cast.file.people.first() else { return Ok(None) };
+    let standing = Standing::load(store, Some(&person.user_name)).await?;
+    Ok(standing.principal(&person.user_name, now, now))
+}
+
 /// Says that the server is ready, and how to use it. The socket is bound: whoever connects now is answered.
 fn announce(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
@@ -313,12 +322,12 @@ fn roles_in<'a>(file: &'a DirectoryFile, account: &str) -> Vec<&'a str> {
         .collect()
 }
 
-fn welcome(options: &Options, site: &Site, cast: &Cast, directory: &Directory) -> String {
+fn welcome(options: &Options, site: &Site, cast: &Cast, principal: Option<&Principal>) -> String {
     let base = site.base();
     let ready = ready(site, cast);
     let config = match cast.file.people.first() {
-        Some(person) => {
-            let (account, role) = setup::first_role(directory, &person.user_name);
+        Some(_) => {
+            let (account, role) = setup::first_role(principal);
             setup::config_file(site, &account, &role, true)
         }
         None => "(the directory has no people)".to_owned(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use doorward_core::directory::DirectoryFile;
 use doorward_core::store::{CommitError, Store};
-use doorward_core::verdict::Change;
+use doorward_core::time::Timestamp;
 use doorward_store::Closer;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
@@ -45,7 +45,11 @@ pub(super) fn block_on<T>(server: impl Future<Output = anyhow::Result<T>>) -> an
 }
 
 /// Makes `file` the directory, unless it is already. Several nodes may start with the same file at once.
-pub(super) async fn apply_directory(store: &dyn Store, file: DirectoryFile) -> anyhow::Result<()> {
+pub(super) async fn apply_directory(
+    store: &dyn Store,
+    file: DirectoryFile,
+    now: Timestamp,
+) -> anyhow::Result<()> {
     const MOST_ATTEMPTS: usize = 5;
     for _ in 0..MOST_ATTEMPTS {
         let current = store.directory().await?;
@@ -53,7 +57,7 @@ pub(super) async fn apply_directory(store: &dyn Store, file: DirectoryFile) -> a
             return Ok(());
         }
         let from = current.version();
-        match store.commit(vec![Change::ReplaceDirectory { from, file: Box::new(file.clone()) }]).await {
+        match store.commit(vec![current.replaced_by(file.clone(), now)]).await {
             Ok(()) => {
                 info!(version = from + 1, "the directory was replaced");
                 return Ok(());

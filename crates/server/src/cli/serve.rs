@@ -52,14 +52,15 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let opened = doorward_store::open(&config.location().map_err(|why| anyhow!(why))?)?;
     opened.ready().await?;
     let Opened { store, closer } = opened;
-    run::apply_directory(&*store, directory).await?;
+    let clock = Clock::system();
+    run::apply_directory(&*store, directory, clock.now()).await?;
 
     let broker = Arc::new(BuiltIn::new(&keys, Arc::clone(&entropy)));
     warn!("INSECURE: role credentials come from the built-in source, and no real service accepts them");
     let app = Arc::new(App::new(Parts {
         site: site(&config)?,
         store,
-        clock: Arc::new(Clock::system()),
+        clock: Arc::new(clock),
         keys,
         entropy,
         broker,

@@ -10,10 +10,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use doorward_core::device::DeviceRequest;
 use doorward_core::directory::Directory;
+use doorward_core::federated::FederatedPerson;
 use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
 use doorward_core::refusal::Refusal;
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
+use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use doorward_core::time::{Lifetime, Timestamp};
 use doorward_core::verdict::Change;
@@ -99,6 +101,14 @@ impl Store for FaultyStore {
 
     async fn directory(&self) -> Result<Arc<Directory>, Outage> {
         self.available()?.directory().await
+    }
+
+    async fn federated_person(&self, id: &PersonId) -> Result<(u64, Option<FederatedPerson>), Outage> {
+        self.available()?.federated_person(id).await
+    }
+
+    async fn signing_keys(&self) -> Result<SigningKeys, Outage> {
+        self.available()?.signing_keys().await
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {

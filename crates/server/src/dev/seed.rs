@@ -28,16 +28,23 @@ pub fn passwords() -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use doorward_core::assignment::accounts_of;
+    use doorward_core::assignment::Standing;
     use doorward_core::directory::Directory;
     use doorward_core::secret::Password;
+    use doorward_core::store::Store as _;
+    use doorward_core::time::Timestamp;
+    use doorward_store::MemoryStore;
     use doorward_upstream::identity::local::Passwords;
 
     use super::*;
 
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
     #[tokio::test]
     async fn everybody_seeded_can_sign_in_and_has_somewhere_to_go() {
-        let directory = Directory::new(super::directory().unwrap(), 1).unwrap();
+        let store = MemoryStore::default();
+        store.commit(vec![Directory::default().replaced_by(super::directory().unwrap(), NOW)]).await.unwrap();
+        let directory = store.directory().await.unwrap();
         assert_eq!(directory.file().people.len(), PASSWORDS.len());
         assert_eq!(directory.file().accounts.len(), 3);
         let passwords = Passwords::new(3);
@@ -46,7 +53,9 @@ mod tests {
                 PASSWORDS.iter().find(|(name, _)| *name == person.user_name.as_str()).unwrap();
             let hash = person.password_hash.as_deref();
             assert!(passwords.verify(hash, &Password::new(*password)).await.unwrap(), "{}", person.user_name);
-            assert!(!accounts_of(&directory, &person.user_name).is_empty(), "{}", person.user_name);
+            let standing = Standing::load(&store, Some(&person.user_name)).await.unwrap();
+            let principal = standing.principal(&person.user_name, NOW, NOW).unwrap();
+            assert!(!principal.accounts().is_empty(), "{}", person.user_name);
         }
     }
 }

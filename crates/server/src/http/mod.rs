@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod api;
 pub mod listen;
+pub(crate) mod metadata;
 pub mod proxy;
 pub(crate) mod received;
 pub(crate) mod routes;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
+use doorward_wire::oauth::metadata::{CONFIGURATION_PATH, JWKS_PATH};
 
-use super::{api, trouble};
+use super::{api, metadata, trouble};
 use crate::app::App;
 use crate::{dev, web};
 
@@ -19,7 +20,7 @@ pub(super) struct Routes {
 }
 
 /// What every server has.
-fn common() -> [Row; 17] {
+fn common() -> [Row; 19] {
     [
         // sso-oidc
         ("/client/register", post(api::register_client)),
@@ -30,6 +31,9 @@ fn common() -> [Row; 17] {
         ("/assignment/accounts", get(api::list_accounts)),
         ("/assignment/roles", get(api::list_account_roles)),
         ("/logout", post(api::logout)),
+        // For those who verify what this server signs
+        (CONFIGURATION_PATH, get(metadata::configuration)),
+        (JWKS_PATH, get(metadata::key_set)),
         // Pages
         ("/authorize", get(web::authorize::show)),
         ("/authorize/decision", post(web::authorize::decide)),

@@ -1,6 +1,5 @@
 //! ListAccountRoles.
 
-use doorward_core::assignment::roles_of;
 use doorward_core::refusal::PortalRefusal;
 use doorward_wire::portal::list_account_roles::{Input, encode};
 use http::HeaderMap;
@@ -17,7 +16,7 @@ pub(crate) async fn run(
 ) -> Result<Vec<u8>, Failure<PortalRefusal>> {
     let bearer = authenticate(app, caller, headers).await?;
     let input = Input::decode(query)?;
-    let roles = roles_of(&bearer.directory, &bearer.access.person, &input.account_id);
+    let roles = bearer.principal.roles(&input.account_id);
     if roles.is_empty() {
         return Err(PortalRefusal::NoAccess.into());
     }

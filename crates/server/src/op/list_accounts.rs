@@ -1,6 +1,5 @@
 //! ListAccounts.
 
-use doorward_core::assignment::accounts_of;
 use doorward_core::refusal::PortalRefusal;
 use doorward_wire::portal::list_accounts::{decode, encode};
 use http::HeaderMap;
@@ -17,7 +16,7 @@ pub(crate) async fn run(
 ) -> Result<Vec<u8>, Failure<PortalRefusal>> {
     let bearer = authenticate(app, caller, headers).await?;
     let page = decode(query)?;
-    let accounts = accounts_of(&bearer.directory, &bearer.access.person);
+    let accounts = bearer.principal.accounts();
     let (part, next) = paginate(app, &bearer, "accounts", &page, &accounts, |account| account.id.as_str())?;
     Ok(encode(part, next.as_deref()))
 }

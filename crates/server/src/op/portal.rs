@@ -1,9 +1,6 @@
 //! What every portal operation owes: a good token of a live session of a usable person, with account access.
 
-use std::sync::Arc;
-
-use doorward_core::assignment::person_usable;
-use doorward_core::directory::Directory;
+use doorward_core::assignment::{Principal, Standing};
 use doorward_core::refusal::PortalRefusal;
 use doorward_wire::portal::{Page, access_token};
 use http::HeaderMap;
@@ -18,8 +15,8 @@ use crate::tokens::Access;
 pub(crate) struct Bearer {
     /// What the token says.
     pub(crate) access: Access,
-    /// The directory.
-    pub(crate) directory: Arc<Directory>,
+    /// The person, who passed the gate.
+    pub(crate) principal: Principal,
 }
 
 /// Checks the token of a request.
@@ -33,13 +30,14 @@ pub(crate) async fn authenticate(
         return Err(PortalRefusal::Unauthorized.into());
     }
     app.limits.call(Call::Portal(access.session))?;
-    let session = app.store.session(access.session).await?;
-    let directory = app.store.directory().await?;
-    let live = session.is_some_and(|session| session.is_live(caller.now));
-    if !live || person_usable(&directory, &access.person).is_none() || !access.scopes.allow_account_access() {
-        return Err(PortalRefusal::Unauthorized.into());
-    }
-    Ok(Bearer { access, directory })
+    let session = app.store.session(access.session).await?.filter(|session| session.is_live(caller.now));
+    let session = session.ok_or(PortalRefusal::Unauthorized)?;
+    let standing = Standing::load(&*app.store, Some(&session.person)).await?;
+    let principal = standing
+        .principal(&session.person, session.authenticated_at, caller.now)
+        .filter(|_| access.scopes.allow_account_access())
+        .ok_or(PortalRefusal::Unauthorized)?;
+    Ok(Bearer { access, principal })
 }
 
 /// What `next_token` says: which list goes on, for whom, and after which item.

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use axum::http::StatusCode;
 use axum::response::Response;
 use data_encoding::BASE64URL_NOPAD;
-use doorward_core::assignment::person_usable;
+use doorward_core::assignment::Standing;
 use doorward_core::client::{GrantType, Registration};
 use doorward_core::grant::authorization_code::Code;
 use doorward_core::ids::{ClientId, CodeId, PersonId, SessionId};
@@ -203,7 +203,7 @@ fn consent(
         user_agent: None,
         asked: None,
         returns_to: host,
-        person: browser.shown_name.clone(),
+        person: browser.principal.shown_name().to_owned(),
     };
     html(app, StatusCode::OK, &template, Some(&asked.redirect_uri))
 }
@@ -238,8 +238,8 @@ async fn approve(
     authenticated_at: Timestamp,
 ) -> Answered {
     let state = asked.state.as_deref();
-    let directory = app.store.directory().await?;
-    if person_usable(&directory, person).is_none() {
+    let standing = Standing::load(&*app.store, Some(person)).await?;
+    if !standing.is_usable(person, authenticated_at, caller.now) {
         return Ok(send_error(&asked.redirect_uri, state, &OidcFault::Refused(Refusal::AccessDenied)));
     }
     let code = app.tokens.authorization_code(&Code {

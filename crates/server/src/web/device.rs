@@ -115,7 +115,7 @@ fn consent(app: &App, visit: &Visit, browser: &Browser, request: &DeviceRequest,
         user_agent: request.requester.user_agent.clone(),
         asked: Some(moment(request.created_at)),
         returns_to: None,
-        person: browser.shown_name.clone(),
+        person: browser.principal.shown_name().to_owned(),
     };
     html(app, StatusCode::OK, &template, None)
 }

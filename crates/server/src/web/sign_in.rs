@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use doorward_core::assignment::person_usable;
+use doorward_core::assignment::Standing;
 use doorward_core::grant::{session_end, settle};
 use doorward_core::ids::{PersonId, SessionId};
 use doorward_core::scope::Scopes;
@@ -56,8 +56,9 @@ pub(crate) async fn sign_in(received: Received) -> Response {
             info!(target: "audit", event = "sign_in_throttled", address = %caller.address);
             return refuse(TOO_OFTEN);
         }
-        let directory = app.store.directory().await?;
-        let known = person.as_ref().and_then(|person| person_usable(&directory, person));
+        let standing = Standing::load(&*app.store, None).await?;
+        let usable = |person: &&PersonId| standing.is_usable(person, caller.now, caller.now);
+        let known = person.as_ref().filter(usable).and_then(|person| standing.directory().person(person));
         let hash = known.and_then(|person| person.password_hash.as_deref());
         let password = Password::new(posted.get("password"));
         let right = match app.passwords.verify(hash, &password).await {

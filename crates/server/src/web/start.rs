@@ -2,11 +2,11 @@
 
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
-use doorward_core::assignment::{accounts_of, assigned_role, roles_of};
-use doorward_core::credentials::{BrokerError, RoleCredentials, RoleRequest};
-use doorward_core::directory::{Account, Directory};
+use doorward_core::assignment::Principal;
+use doorward_core::credentials::{RoleCredentials, RoleRequest};
+use doorward_core::directory::Account;
 use doorward_core::grant::{session_end, settle};
-use doorward_core::ids::{AccountId, PersonId, RoleName, SessionId};
+use doorward_core::ids::{AccountId, RoleName, SessionId};
 use doorward_core::session::{EndReason, Holder};
 use tracing::{info, warn};
 
@@ -37,10 +37,10 @@ pub(crate) async fn show(received: Received) -> Response {
         let browser = page.signed_in()?;
         let filter = page.parameter("q").unwrap_or_default();
         let filter: String = filter.trim().chars().take(LONGEST_FILTER).collect();
-        let (accounts, truncated) = account_cards(&browser.directory, &browser.session.person, &filter);
+        let (accounts, truncated) = account_cards(&browser.principal, &filter);
         let template = Portal {
             chrome: visit.chrome(app),
-            setup: setup_of(app, &browser.directory, &browser.session.person),
+            setup: setup_of(app, &browser.principal),
             sessions: session_lines(app, caller, browser).await?,
             accounts,
             truncated,
@@ -55,18 +55,16 @@ fn is_cli(headers: &HeaderMap) -> bool {
     headers.get("user-agent").is_some_and(|agent| agent.as_bytes().starts_with(b"Python-urllib/"))
 }
 
-fn account_cards(
-    directory: &Directory,
-    person: &PersonId,
-    filter: &str,
-) -> (Vec<AccountCard>, Option<String>) {
+fn account_cards(principal: &Principal, filter: &str) -> (Vec<AccountCard>, Option<String>) {
     let needle = filter.to_lowercase();
     let holds = |text: &str| text.to_lowercase().contains(&needle);
-    let mut cards: Vec<AccountCard> = accounts_of(directory, person)
+    let mut cards: Vec<AccountCard> = principal
+        .accounts()
         .into_iter()
         .filter_map(|account| {
             let whole = holds(&account.name) || holds(account.id.as_str());
-            let roles: Vec<RoleLine> = roles_of(directory, person, &account.id)
+            let roles: Vec<RoleLine> = principal
+                .roles(&account.id)
                 .into_iter()
                 .filter(|role| whole || holds(role.name.as_str()))
                 .map(|role| RoleLine {
@@ -106,8 +104,8 @@ fn credentials_href(account: &AccountId, role: &RoleName) -> String {
     format!("/start/credentials?{query}")
 }
 
-fn setup_of(app: &App, directory: &Directory, person: &PersonId) -> String {
-    let (account, role) = setup::first_role(directory, person);
+fn setup_of(app: &App, principal: &Principal) -> String {
+    let (account, role) = setup::first_role(Some(principal));
     setup::config_file(&app.site, &account, &role, app.development.is_some())
 }
 
@@ -132,11 +130,11 @@ pub(crate) async fn credentials(received: Received) -> Response {
     serve(received, async |page, _| {
         let Page { app, caller, visit, .. } = page;
         let browser = page.signed_in()?;
-        let (directory, person) = (&browser.directory, &browser.session.person);
+        let (principal, person) = (&browser.principal, browser.principal.id());
         let asked =
             page.parameter("account_id").and_then(|text| AccountId::parse(text).ok()).and_then(|id| {
                 let role = RoleName::parse(page.parameter("role_name")?).ok()?;
-                Some((directory.account(&id)?, assigned_role(directory, person, &id, &role)?))
+                Some((principal.directory().account(&id)?, principal.role(&id, &role)?))
             });
         let Some((account, role)) = asked else {
             info!(target: "audit", event = "role_not_assigned", %person, address = %caller.address);
@@ -149,8 +147,7 @@ pub(crate) async fn credentials(received: Received) -> Response {
         let request = RoleRequest {
             person: person.clone(),
             account: account.id.clone(),
-            role: role.name.clone(),
-            duration: role.session_duration,
+            set: role.clone(),
             now: caller.now,
         };
         let credentials = lend(app, caller, &request).await?;
@@ -160,14 +157,14 @@ pub(crate) async fn credentials(received: Received) -> Response {
 }
 
 async fn lend(app: &App, caller: &Caller, request: &RoleRequest) -> Result<RoleCredentials, Stop> {
-    let RoleRequest { person, account, role, .. } = request;
-    let broker = app.broker.name();
+    let (person, account, role) = (&request.person, &request.account, &request.set.name);
+    let broker = app.broker.kind();
     match app.broker.role_credentials(request).await {
         Ok(credentials) => {
             info!(target: "audit", event = "role_credentials", %person, %account, %role, address = %caller.address);
             Ok(credentials)
         }
-        Err(error @ BrokerError::Denied(_)) => {
+        Err(error) if error.denied => {
             warn!(target: "audit", event = "role_denied", broker, %person, %account, %role, address = %caller.address, %error);
             let notice = Notice::failed(
                 "The account refused this role",
@@ -176,9 +173,7 @@ async fn lend(app: &App, caller: &Caller, request: &RoleRequest) -> Result<RoleC
             );
             Err(Stop::Page(StatusCode::FORBIDDEN, notice.leading_to("/start", "Go to your access")))
         }
-        Err(error @ BrokerError::Failed(_)) => {
-            Err(Stop::Outage(format!("{broker} for {role} in {account}: {error}")))
-        }
+        Err(error) => Err(Stop::Outage(format!("{broker} for {role} in {account}: {error}"))),
     }
 }
 
@@ -198,14 +193,14 @@ fn show_credentials(
         chrome: visit.chrome(app),
         account_id: account.id.to_string(),
         account_name: account.name.clone(),
-        role_name: request.role.to_string(),
+        role_name: request.set.name.to_string(),
         expires: moment(credentials.expires_at),
         environment: format!(
             "export AWS_ACCESS_KEY_ID=\"{key}\"\nexport AWS_SECRET_ACCESS_KEY=\"{secret}\"\nexport AWS_SESSION_TOKEN=\"{token}\"\n"
         ),
         profile: format!(
             "[{}_{}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\naws_session_token = {token}\n",
-            account.id, request.role
+            account.id, request.set.name
         ),
         powershell: format!(
             "$Env:AWS_ACCESS_KEY_ID=\"{key}\"\n$Env:AWS_SECRET_ACCESS_KEY=\"{secret}\"\n$Env:AWS_SESSION_TOKEN=\"{token}\"\n"

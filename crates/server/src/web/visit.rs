@@ -3,13 +3,10 @@
 //! A signed-in browser holds a session cookie; one that is not yet signed in gets a cookie that only ties the sign-in
 //! form to it. Every form carries a value derived from the cookie of the browser it was shown to.
 
-use std::sync::Arc;
-
 use axum::http::header::{COOKIE, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use doorward_core::assignment::person_usable;
-use doorward_core::directory::Directory;
+use doorward_core::assignment::{Principal, Standing};
 use doorward_core::ids::SessionId;
 use doorward_core::session::{Holder, Session};
 use doorward_core::store::Outage;
@@ -37,10 +34,8 @@ pub(crate) struct Visit {
 pub(crate) struct Browser {
     /// The browser's session.
     pub(crate) session: Session,
-    /// How the person is greeted.
-    pub(crate) shown_name: String,
-    /// The directory that the person was found in.
-    pub(crate) directory: Arc<Directory>,
+    /// The person, who passed the gate.
+    pub(crate) principal: Principal,
 }
 
 impl Visit {
@@ -102,7 +97,7 @@ impl Visit {
     /// What this visit's pages have around their content.
     pub(crate) fn chrome(&self, app: &App) -> Chrome {
         Chrome {
-            person: self.browser().map(|browser| browser.shown_name.clone()),
+            person: self.browser().map(|browser| browser.principal.shown_name().to_owned()),
             csrf: if self.cookie.is_empty() { String::new() } else { app.tokens.form_value(&self.cookie) },
             development: app.development.is_some(),
         }
@@ -122,10 +117,9 @@ impl Browser {
         if session.holder != Holder::Browser || !session.is_live(caller.now) {
             return Ok(None);
         }
-        let directory = app.store.directory().await?;
-        let Some(person) = person_usable(&directory, &session.person) else { return Ok(None) };
-        let shown_name = person.shown_name().to_owned();
-        Ok(Some(Self { session, shown_name, directory }))
+        let standing = Standing::load(&*app.store, Some(&session.person)).await?;
+        let principal = standing.principal(&session.person, session.authenticated_at, caller.now);
+        Ok(principal.map(|principal| Self { session, principal }))
     }
 }
 

@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use data_encoding::{BASE32, BASE64URL_NOPAD};
 use doorward_core::credentials::{
-    BrokerError, CredentialBroker, RoleCredentials, RoleRequest, SharedEntropy,
+    BrokerError, BrokerStep, CredentialBroker, RoleCredentials, RoleRequest, SharedEntropy,
 };
 use doorward_core::ids::{AccountId, PersonId, RoleName};
 use doorward_core::secret::{SecretAccessKey, SessionToken};
@@ -78,7 +78,7 @@ impl BuiltIn {
 
 #[async_trait]
 impl CredentialBroker for BuiltIn {
-    fn name(&self) -> &'static str {
+    fn kind(&self) -> &'static str {
         "built-in"
     }
 
@@ -86,16 +86,20 @@ impl CredentialBroker for BuiltIn {
         // The lengths and letters of real ones: `ASIA` and 16 of base32; 40 of base64.
         let access_key_id = format!("ASIA{}", BASE32.encode(&self.draw::<10>()));
         let secret_access_key = BASE64URL_NOPAD.encode(&self.draw::<30>());
-        let expires_at = request.now.plus(request.duration);
+        let expires_at = request.now.plus(request.set.session_duration);
         let inside = Inside {
             account: request.account.clone(),
-            role: request.role.clone(),
+            role: request.set.name.clone(),
             person: request.person.clone(),
             access_key_id: access_key_id.clone(),
             secret_access_key: secret_access_key.clone(),
             expires_at,
         };
-        let inside = postcard::to_stdvec(&inside).map_err(|error| BrokerError::Failed(error.to_string()))?;
+        let inside = postcard::to_stdvec(&inside).map_err(|error| BrokerError {
+            denied: false,
+            step: BrokerStep::Answer,
+            detail: error.to_string(),
+        })?;
         let session_token = self.sealer.seal(&inside, self.draw::<NONCE_BYTES>());
         Ok(RoleCredentials {
             access_key_id,
@@ -112,6 +116,7 @@ mod tests {
     use std::sync::atomic::{AtomicU8, Ordering};
 
     use doorward_core::credentials::Entropy;
+    use doorward_core::directory::PermissionSet;
     use doorward_core::time::Lifetime;
 
     use super::*;
@@ -131,8 +136,10 @@ mod tests {
         let request = RoleRequest {
             person: PersonId::parse("ada").unwrap(),
             account: AccountId::parse("111122223333").unwrap(),
-            role: RoleName::parse("ReadOnly").unwrap(),
-            duration: Lifetime::from_seconds(900),
+            set: PermissionSet {
+                session_duration: Lifetime::from_seconds(900),
+                ..PermissionSet::named(RoleName::parse("ReadOnly").unwrap())
+            },
             now: Timestamp::from_seconds(1_000),
         };
         let first = source.role_credentials(&request).await.unwrap();
@@ -141,7 +148,7 @@ mod tests {
         let caller = source.caller(&first.session_token).unwrap();
         assert_eq!(
             (caller.person, caller.role, caller.account),
-            (request.person.clone(), request.role.clone(), request.account.clone())
+            (request.person.clone(), request.set.name.clone(), request.account.clone())
         );
         assert_eq!(caller.secret_access_key, first.secret_access_key);
         let second = source.role_credentials(&request).await.unwrap();

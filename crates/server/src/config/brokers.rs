@@ -1,0 +1,113 @@
+//! `[brokers.NAME]`: where role credentials come from.
+
+use std::path::PathBuf;
+
+use doorward_core::ids::BrokerName;
+use serde::Deserialize;
+use url::Url;
+
+/// `[brokers.NAME]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerConfig {
+    /// How it gets credentials.
+    pub kind: BrokerKind,
+    /// The URL of the backend's STS; AWS's own for the region when absent.
+    pub sts_endpoint: Option<String>,
+    /// The region of the backend, which signatures name.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// The role to assume, unless the permission set says otherwise; `{account}` and `{role}` stand for the account number
+    /// and the permission set's name.
+    #[serde(default = "default_role_arn")]
+    pub role_arn: String,
+    /// `web-identity`: what the backend knows this server's tokens by (`aud`).
+    pub audience: Option<String>,
+    /// `assume-role`: the external id that trust policies ask for.
+    pub external_id: Option<String>,
+    /// `assume-role`: roles to assume before the last one, in this order.
+    #[serde(default)]
+    pub through: Vec<String>,
+    /// `assume-role`: a file with the server's own access key, its id in the first line and its secret in the second; the
+    /// AWS SDK's default chain when absent.
+    pub access_key_file: Option<PathBuf>,
+    /// How long one call may take, in seconds.
+    #[serde(default = "default_timeout")]
+    pub timeout: u32,
+    /// How long credentials are given out again, in seconds; never past half of their life, and 0 for never.
+    #[serde(default = "default_cache")]
+    pub cache: u32,
+    /// Certificates, in PEM, of the authorities that the backend's certificate may come from, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How a broker gets credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BrokerKind {
+    /// By a token that this server signs: STS `AssumeRoleWithWebIdentity`.
+    WebIdentity,
+    /// With the server's own credentials: STS `AssumeRole`.
+    AssumeRole,
+}
+
+fn default_region() -> String {
+    "us-east-1".to_owned()
+}
+
+fn default_role_arn() -> String {
+    "arn:aws:iam::{account}:role/{role}".to_owned()
+}
+
+const fn default_timeout() -> u32 {
+    5
+}
+
+const fn default_cache() -> u32 {
+    300
+}
+
+impl BrokerConfig {
+    /// What is wrong with the broker of this name.
+    ///
+    /// # Errors
+    /// The key, and what it must be.
+    pub fn check(&self, name: &BrokerName) -> Result<(), String> {
+        let wrong = |key: &str, why: &str| Err(format!("brokers.{name}.{key} {why}"));
+        if let Some(endpoint) = &self.sts_endpoint
+            && !Url::parse(endpoint)
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        {
+            return wrong("sts_endpoint", "must begin with https:// or http://");
+        }
+        if !(1..=60).contains(&self.timeout) {
+            return wrong("timeout", "must be 1 to 60 seconds");
+        }
+        if self.cache > 3600 {
+            return wrong("cache", "must be 0 to 3600 seconds");
+        }
+        match self.kind {
+            BrokerKind::WebIdentity => {
+                if self.audience.as_ref().is_none_or(String::is_empty) {
+                    return wrong(
+                        "audience",
+                        "is missing: the client id that the backend expects in tokens (aud)",
+                    );
+                }
+                let others = [
+                    ("external_id", self.external_id.is_some()),
+                    ("through", !self.through.is_empty()),
+                    ("access_key_file", self.access_key_file.is_some()),
+                ];
+                match others.iter().find(|(_, given)| *given) {
+                    Some((key, _)) => wrong(key, "belongs to kind = \"assume-role\""),
+                    None => Ok(()),
+                }
+            }
+            BrokerKind::AssumeRole if self.audience.is_some() => {
+                wrong("audience", "belongs to kind = \"web-identity\"")
+            }
+            BrokerKind::AssumeRole => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What verifiers of this server's tokens fetch.
+
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use doorward_wire::fault::OidcFault;
+use doorward_wire::oauth::metadata;
+
+use super::answer;
+use super::received::Received;
+
+/// `GET /.well-known/openid-configuration`.
+pub(crate) async fn configuration(received: Received) -> Response {
+    public(metadata::configuration(received.app.site.base()))
+}
+
+/// `GET /.well-known/jwks.json`. The key that signs is the first: Ceph before version 20 looks at no other.
+pub(crate) async fn key_set(received: Received) -> Response {
+    match received.app.signing.pair().await {
+        Ok(pair) => public(metadata::key_set(&[pair.jwk()])),
+        Err(outage) => {
+            answer::log_outage(received.id, &outage.to_string());
+            answer::oidc_fault(&OidcFault::Internal)
+        }
+    }
+}
+
+/// An answer that is the same for everybody, and for a while.
+fn public(body: Vec<u8>) -> Response {
+    let mut response = answer::json(StatusCode::OK, body);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    response
+}

@@ -1,0 +1,133 @@
+//! The key that signs web identity tokens. It is made when it is first needed, since that takes a while and many servers
+//! never do, and all nodes share it through the store.
+
+use std::sync::Arc;
+
+use doorward_core::credentials::SharedEntropy;
+use doorward_core::signing_key::{SigningAlgorithm, SigningKey, SigningKeys};
+use doorward_core::store::{CommitError, Outage, Store};
+use doorward_core::verdict::Change;
+use doorward_keys::signing::{BadSigningKey, SigningPair};
+use doorward_keys::{KeyRing, Sealer};
+use tokio::sync::OnceCell;
+use tracing::info;
+
+use crate::ambient::{Clock, draw};
+
+/// Signs web identity tokens.
+pub struct Signing {
+    store: Arc<dyn Store>,
+    clock: Arc<Clock>,
+    entropy: SharedEntropy,
+    sealer: Sealer,
+    pair: OnceCell<Arc<SigningPair>>,
+}
+
+impl Signing {
+    /// A signer whose key is in `store`, wrapped under `keys`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: Arc<Clock>, entropy: SharedEntropy, keys: &KeyRing) -> Self {
+        Self { store, clock, entropy, sealer: keys.sealer("signing key"), pair: OnceCell::new() }
+    }
+
+    /// The key; made now if there never was one.
+    ///
+    /// # Errors
+    /// [`Outage`] when the store fails, or its key cannot be unwrapped.
+    pub async fn pair(&self) -> Result<Arc<SigningPair>, Outage> {
+        self.pair.get_or_try_init(|| self.load()).await.cloned()
+    }
+
+    async fn load(&self) -> Result<Arc<SigningPair>, Outage> {
+        loop {
+            let SigningKeys { version, keys } = self.store.signing_keys().await?;
+            if let Some(key) = keys.last() {
+                return self.open(key).map(Arc::new);
+            }
+            let key = self.make().await?;
+            let id = key.id.clone();
+            match self.store.commit(vec![Change::ReplaceSigningKeys { from: version, keys: vec![key] }]).await
+            {
+                Ok(()) => info!(kid = id, "made a key for web identity tokens"),
+                // Another node made one at the same time, which is as good.
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Outage(outage)) => return Err(outage),
+            }
+        }
+    }
+
+    fn open(&self, key: &SigningKey) -> Result<SigningPair, Outage> {
+        let private = self.sealer.open(&key.sealed).ok_or_else(|| {
+            Outage(format!(
+                "signing key {} was wrapped under another master key: put that key back into the key file",
+                key.id
+            ))
+        })?;
+        let private = zeroize::Zeroizing::new(private);
+        SigningPair::from_pkcs8(&private, &key.certificate).map_err(bad)
+    }
+
+    async fn make(&self) -> Result<SigningKey, Outage> {
+        let generated = tokio::task::spawn_blocking(SigningPair::generate).await;
+        let private = generated.map_err(|error| Outage(error.to_string()))?.map_err(bad)?;
+        let pair = SigningPair::from_pkcs8(&private, &[]).map_err(bad)?;
+        // A serial number is positive (RFC 5280 section 4.1.2.2).
+        let mut serial: [u8; 16] = draw(&*self.entropy);
+        serial[0] = serial[0] & 0x7f | 0x40;
+        Ok(SigningKey {
+            id: pair.jwk().kid.clone(),
+            algorithm: SigningAlgorithm::Rs256,
+            made_at: self.clock.now(),
+            sealed: self.sealer.seal(&private, draw(&*self.entropy)),
+            certificate: pair.certificate(serial).map_err(bad)?,
+        })
+    }
+}
+
+fn bad(error: BadSigningKey) -> Outage {
+    Outage(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use doorward_core::time::Timestamp;
+    use doorward_store::MemoryStore;
+    use serde_json::json;
+
+    use super::*;
+    use crate::ambient::OsEntropy;
+
+    fn node(store: &Arc<dyn Store>, master: u8) -> Signing {
+        let clock = Arc::new(Clock::fixed(Timestamp::from_seconds(1_800_000_000)));
+        Signing::new(store.clone(), clock, Arc::new(OsEntropy::default()), &KeyRing::new(&[master; 32]))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_nodes_sign_with_the_one_key_that_was_made_first() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let nodes: Vec<Arc<Signing>> = (0..4).map(|_| Arc::new(node(&store, 1))).collect();
+        let signing =
+            nodes.iter().cloned().map(|node| tokio::spawn(async move { node.pair().await.unwrap() }));
+        let mut pairs = Vec::new();
+        for task in signing.collect::<Vec<_>>() {
+            pairs.push(task.await.unwrap());
+        }
+        let kept = store.signing_keys().await.unwrap();
+        assert_eq!((kept.version, kept.keys.len()), (1, 1));
+        let claims = json!({"sub": "ada"});
+        for pair in &pairs {
+            assert_eq!(pair.jwk(), pairs[0].jwk());
+            assert_eq!(pair.sign(&claims).unwrap(), pairs[0].sign(&claims).unwrap());
+        }
+        assert_eq!(pairs[0].jwk().kid, kept.keys[0].id);
+    }
+
+    #[tokio::test]
+    async fn a_key_under_another_master_key_is_an_outage_and_is_kept() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let pair = node(&store, 1).pair().await.unwrap();
+        let outage = node(&store, 2).pair().await.unwrap_err();
+        assert!(outage.0.contains("another master key"), "{outage}");
+        assert_eq!(node(&store, 1).pair().await.unwrap().jwk(), pair.jwk());
+    }
+}

@@ -1,0 +1,3 @@
+//! OAuth 2.0 and OpenID Connect.
+
+pub mod metadata;
