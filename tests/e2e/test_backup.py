@@ -115,7 +115,7 @@ def test_server_whose_disk_is_gone_goes_on_from_its_backup(sites):
         said = command(site, "backup", "-c", "doorward.toml", "../backup").stdout
         refreshing.wait_for_more()
         assert refreshing.count > before, "the server went on"
-    assert re.search(r"backed up data to \.\./backup: \d+ sessions, \d+ device requests, directory version 1, [\d.]+ KiB; copied and verified in", said), said
+    assert re.search(r"backed up data to \.\./backup: \d+ sessions, \d+ device requests, \d+ records, directory version 1, [\d.]+ KiB; copied and verified in", said), said
     assert "the master key is not in it: keep a copy of data/master.key apart" in said
     backup = site.folder.parent / "backup"
     assert backup.stat().st_mode & 0o777 == 0o600

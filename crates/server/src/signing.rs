@@ -64,13 +64,13 @@ impl Signing {
             ))
         })?;
         let private = zeroize::Zeroizing::new(private);
-        SigningPair::from_pkcs8(&private, &key.certificate).map_err(bad)
+        SigningPair::from_pkcs8(&private, &key.certificate).map_err(|error| bad(&error))
     }
 
     async fn make(&self) -> Result<SigningKey, Outage> {
         let generated = tokio::task::spawn_blocking(SigningPair::generate).await;
-        let private = generated.map_err(|error| Outage(error.to_string()))?.map_err(bad)?;
-        let pair = SigningPair::from_pkcs8(&private, &[]).map_err(bad)?;
+        let private = generated.map_err(|error| Outage(error.to_string()))?.map_err(|error| bad(&error))?;
+        let pair = SigningPair::from_pkcs8(&private, &[]).map_err(|error| bad(&error))?;
         // A serial number is positive (RFC 5280 section 4.1.2.2).
         let mut serial: [u8; 16] = draw(&*self.entropy);
         serial[0] = serial[0] & 0x7f | 0x40;
@@ -79,12 +79,12 @@ impl Signing {
             algorithm: SigningAlgorithm::Rs256,
             made_at: self.clock.now(),
             sealed: self.sealer.seal(&private, draw(&*self.entropy)),
-            certificate: pair.certificate(serial).map_err(bad)?,
+            certificate: pair.certificate(serial).map_err(|error| bad(&error))?,
         })
     }
 }
 
-fn bad(error: BadSigningKey) -> Outage {
+fn bad(error: &BadSigningKey) -> Outage {
     Outage(error.to_string())
 }
 

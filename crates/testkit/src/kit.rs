@@ -16,7 +16,6 @@ use doorward_core::directory::DirectoryFile;
 use doorward_core::ids::PersonId;
 use doorward_core::store::Store as _;
 use doorward_core::time::{Lifetime, Lifetimes, Timestamp};
-use doorward_core::verdict::Change;
 use doorward_keys::KeyRing;
 use doorward_store::{Closer, Location};
 use doorward_upstream::credentials::built_in::BuiltIn;

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use doorward_core::device::DeviceRequest;
 use doorward_core::directory::Directory;
+use doorward_core::federated::FederatedPerson;
 use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
+use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
@@ -118,6 +120,14 @@ impl Store for WatchedStore {
 
     async fn directory(&self) -> Result<Arc<Directory>, Outage> {
         self.found(self.inner.directory().await?).await
+    }
+
+    async fn federated_person(&self, id: &PersonId) -> Result<(u64, Option<FederatedPerson>), Outage> {
+        self.found(self.inner.federated_person(id).await?).await
+    }
+
+    async fn signing_keys(&self) -> Result<SigningKeys, Outage> {
+        self.found(self.inner.signing_keys().await?).await
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {

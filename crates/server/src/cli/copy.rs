@@ -145,12 +145,13 @@ fn finish(
 }
 
 fn described(copied: &Copied, took: Duration) -> String {
-    let Copied { sessions, device_requests, directory_version, bytes } = *copied;
+    let Copied { sessions, device_requests, records, directory_version, bytes } = *copied;
     let size = bytes.map(|bytes| format!(", {}", HumanBytes(bytes))).unwrap_or_default();
     format!(
-        "{} sessions, {} device requests, directory version {directory_version}{size}; copied and verified in {:.1} s",
+        "{} sessions, {} device requests, {} records, directory version {directory_version}{size}; copied and verified in {:.1} s",
         HumanCount(sessions),
         HumanCount(device_requests),
+        HumanCount(records),
         took.as_secs_f64(),
     )
 }

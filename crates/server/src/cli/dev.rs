@@ -12,6 +12,8 @@ use doorward_core::credentials::SharedEntropy;
 use doorward_core::directory::DirectoryFile;
 use doorward_core::ids::PersonId;
 use doorward_core::secret::Password;
+use doorward_core::store::Store;
+use doorward_core::time::Timestamp;
 use doorward_core::time::{Lifetime, Lifetimes};
 use doorward_keys::KeyRing;
 use doorward_store::{Location, Opened};
