@@ -48,25 +48,17 @@ impl SigningPair {
         Ok(Zeroizing::new(pair.as_der().map_err(failed)?.as_ref().to_vec()))
     }
 
-    /// The pair with this private key, and what to publish as its certificate, if anything.
+    /// The pair with this private key.
     ///
     /// # Errors
     /// [`BadSigningKey`] when this is no RSA key in PKCS #8.
-    pub fn from_pkcs8(private: &[u8], certificate: &[u8]) -> Result<Self, BadSigningKey> {
+    pub fn from_pkcs8(private: &[u8]) -> Result<Self, BadSigningKey> {
         let pair = RsaKeyPair::from_pkcs8(private).map_err(|_| BadSigningKey("is no RSA key in PKCS #8"))?;
         let public = pair.public_key();
         let number = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
         let n = number(public.modulus().big_endian_without_leading_zero());
         let e = number(public.exponent().big_endian_without_leading_zero());
-        let jwk = Jwk {
-            kid: thumbprint(&e, &n),
-            kty: "RSA",
-            r#use: "sig",
-            alg: "RS256",
-            n,
-            e,
-            x5c: if certificate.is_empty() { vec![] } else { vec![BASE64.encode(certificate)] },
-        };
+        let jwk = Jwk { kid: thumbprint(&e, &n), kty: "RSA", r#use: "sig", alg: "RS256", n, e, x5c: vec![] };
         let public_key = public.as_ref().to_vec();
         Ok(Self { pair, jwk, public_key })
     }
@@ -90,6 +82,12 @@ impl SigningPair {
     #[must_use]
     pub const fn jwk(&self) -> &Jwk {
         &self.jwk
+    }
+
+    /// The public key with its certificate, in DER, for services that read no other (`x5c`).
+    #[must_use]
+    pub fn certified_jwk(&self, certificate: &[u8]) -> Jwk {
+        Jwk { x5c: vec![BASE64.encode(certificate)], ..self.jwk.clone() }
     }
 
     /// A JSON Web Signature of `claims`, compact (RFC 7515 section 7.1).
@@ -161,10 +159,7 @@ mod tests {
     use super::*;
 
     fn pair() -> SigningPair {
-        let private = SigningPair::generate().unwrap();
-        let bare = SigningPair::from_pkcs8(&private, &[]).unwrap();
-        let certificate = bare.certificate([7; 16]).unwrap();
-        SigningPair::from_pkcs8(&private, &certificate).unwrap()
+        SigningPair::from_pkcs8(&SigningPair::generate().unwrap()).unwrap()
     }
 
     #[test]
@@ -189,8 +184,11 @@ mod tests {
     #[test]
     fn the_certificate_is_of_the_published_key_and_signed_with_it() {
         let pair = pair();
-        let jwk = serde_json::to_value(pair.jwk()).unwrap();
+        assert!(serde_json::to_value(pair.jwk()).unwrap().get("x5c").is_none());
+        let made = pair.certificate([7; 16]).unwrap();
+        let jwk = serde_json::to_value(pair.certified_jwk(&made)).unwrap();
         let certificate = BASE64.decode(jwk["x5c"][0].as_str().unwrap().as_bytes()).unwrap();
+        assert_eq!(certificate, made);
         let modulus = BASE64URL_NOPAD.decode(jwk["n"].as_str().unwrap().as_bytes()).unwrap();
         assert!(certificate.windows(modulus.len()).any(|window| window == modulus));
         // The body to be signed, and the signature at the end (RFC 5280 section 4.1).
@@ -210,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        assert!(SigningPair::from_pkcs8(b"", &[]).is_err());
-        assert!(SigningPair::from_pkcs8(&[0x30; 1200], &[]).is_err());
+        assert!(SigningPair::from_pkcs8(b"").is_err());
+        assert!(SigningPair::from_pkcs8(&[0x30; 1200]).is_err());
     }
 }

@@ -48,6 +48,8 @@ pub struct Policy {
     pub device_grant: DeviceGrant,
     /// How many device requests are kept at most.
     pub device_requests: DeviceRequestQuota,
+    /// Whether signing keys are published with their certificates.
+    pub x5c: bool,
     /// Whether callers are limited in how often they may ask.
     pub rate_limits: bool,
 }
@@ -111,7 +113,7 @@ impl App {
     pub fn new(parts: Parts) -> Self {
         let Parts { site, store, clock, keys, entropy, broker, policy, development } = parts;
         Self {
-            signing: Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys)),
+            signing: Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, policy.x5c)),
             tokens: Tokens::new(&keys, entropy),
             limits: Limits::new(&clock, policy.poll_interval, policy.rate_limits),
             guesses: Guesses::new(&keys, policy.rate_limits),

@@ -20,7 +20,7 @@ use crate::app::DeviceGrant;
 
 mod brokers;
 
-pub use brokers::{BrokerConfig, BrokerKind};
+pub use brokers::{BrokerConfig, BrokerKind, WebIdentityConfig};
 
 /// The name of the broker that is part of this server.
 pub const BUILT_IN: &str = "built-in";
@@ -71,6 +71,9 @@ pub struct Config {
     /// Where role credentials come from.
     #[serde(default)]
     pub brokers: BTreeMap<BrokerName, BrokerConfig>,
+    /// What backends verify this server's tokens with.
+    #[serde(default)]
+    pub web_identity: WebIdentityConfig,
     /// Adds the broker `built-in`, whose credentials no real service accepts.
     #[serde(default)]
     pub insecure_built_in_credentials: bool,

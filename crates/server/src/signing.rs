@@ -7,7 +7,7 @@ use doorward_core::credentials::SharedEntropy;
 use doorward_core::signing_key::{SigningAlgorithm, SigningKey, SigningKeys};
 use doorward_core::store::{CommitError, Outage, Store};
 use doorward_core::verdict::Change;
-use doorward_keys::signing::{BadSigningKey, SigningPair};
+use doorward_keys::signing::{BadSigningKey, Jwk, SigningPair};
 use doorward_keys::{KeyRing, Sealer};
 use tokio::sync::OnceCell;
 use tracing::info;
@@ -20,25 +20,40 @@ pub struct Signing {
     clock: Arc<Clock>,
     entropy: SharedEntropy,
     sealer: Sealer,
-    pair: OnceCell<Arc<SigningPair>>,
+    x5c: bool,
+    signer: OnceCell<Arc<Signer>>,
+}
+
+/// The key, opened.
+pub struct Signer {
+    /// What signs.
+    pub pair: SigningPair,
+    /// The public half, as it is published.
+    pub jwk: Jwk,
 }
 
 impl Signing {
-    /// A signer whose key is in `store`, wrapped under `keys`.
+    /// A signer whose key is in `store`, wrapped under `keys`, and published with its certificate if `x5c` says so.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, clock: Arc<Clock>, entropy: SharedEntropy, keys: &KeyRing) -> Self {
-        Self { store, clock, entropy, sealer: keys.sealer("signing key"), pair: OnceCell::new() }
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<Clock>,
+        entropy: SharedEntropy,
+        keys: &KeyRing,
+        x5c: bool,
+    ) -> Self {
+        Self { store, clock, entropy, sealer: keys.sealer("signing key"), x5c, signer: OnceCell::new() }
     }
 
     /// The key; made now if there never was one.
     ///
     /// # Errors
     /// [`Outage`] when the store fails, or its key cannot be unwrapped.
-    pub async fn pair(&self) -> Result<Arc<SigningPair>, Outage> {
-        self.pair.get_or_try_init(|| self.load()).await.cloned()
+    pub async fn signer(&self) -> Result<Arc<Signer>, Outage> {
+        self.signer.get_or_try_init(|| self.load()).await.cloned()
     }
 
-    async fn load(&self) -> Result<Arc<SigningPair>, Outage> {
+    async fn load(&self) -> Result<Arc<Signer>, Outage> {
         loop {
             let SigningKeys { version, keys } = self.store.signing_keys().await?;
             if let Some(key) = keys.last() {
@@ -56,7 +71,7 @@ impl Signing {
         }
     }
 
-    fn open(&self, key: &SigningKey) -> Result<SigningPair, Outage> {
+    fn open(&self, key: &SigningKey) -> Result<Signer, Outage> {
         let private = self.sealer.open(&key.sealed).ok_or_else(|| {
             Outage(format!(
                 "signing key {} was wrapped under another master key: put that key back into the key file",
@@ -64,13 +79,15 @@ impl Signing {
             ))
         })?;
         let private = zeroize::Zeroizing::new(private);
-        SigningPair::from_pkcs8(&private, &key.certificate).map_err(|error| bad(&error))
+        let pair = SigningPair::from_pkcs8(&private).map_err(|error| bad(&error))?;
+        let jwk = if self.x5c { pair.certified_jwk(&key.certificate) } else { pair.jwk().clone() };
+        Ok(Signer { pair, jwk })
     }
 
     async fn make(&self) -> Result<SigningKey, Outage> {
         let generated = tokio::task::spawn_blocking(SigningPair::generate).await;
         let private = generated.map_err(|error| Outage(error.to_string()))?.map_err(|error| bad(&error))?;
-        let pair = SigningPair::from_pkcs8(&private, &[]).map_err(|error| bad(&error))?;
+        let pair = SigningPair::from_pkcs8(&private).map_err(|error| bad(&error))?;
         // A serial number is positive (RFC 5280 section 4.1.2.2).
         let mut serial: [u8; 16] = draw(&*self.entropy);
         serial[0] = serial[0] & 0x7f | 0x40;
@@ -99,7 +116,7 @@ mod tests {
 
     fn node(store: &Arc<dyn Store>, master: u8) -> Signing {
         let clock = Arc::new(Clock::fixed(Timestamp::from_seconds(1_800_000_000)));
-        Signing::new(store.clone(), clock, Arc::new(OsEntropy::default()), &KeyRing::new(&[master; 32]))
+        Signing::new(store.clone(), clock, Arc::new(OsEntropy::default()), &KeyRing::new(&[master; 32]), true)
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -107,27 +124,27 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let nodes: Vec<Arc<Signing>> = (0..4).map(|_| Arc::new(node(&store, 1))).collect();
         let signing =
-            nodes.iter().cloned().map(|node| tokio::spawn(async move { node.pair().await.unwrap() }));
-        let mut pairs = Vec::new();
+            nodes.iter().cloned().map(|node| tokio::spawn(async move { node.signer().await.unwrap() }));
+        let mut signers = Vec::new();
         for task in signing.collect::<Vec<_>>() {
-            pairs.push(task.await.unwrap());
+            signers.push(task.await.unwrap());
         }
         let kept = store.signing_keys().await.unwrap();
         assert_eq!((kept.version, kept.keys.len()), (1, 1));
         let claims = json!({"sub": "ada"});
-        for pair in &pairs {
-            assert_eq!(pair.jwk(), pairs[0].jwk());
-            assert_eq!(pair.sign(&claims).unwrap(), pairs[0].sign(&claims).unwrap());
+        for signer in &signers {
+            assert_eq!(signer.jwk, signers[0].jwk, "the certificate too is the same");
+            assert_eq!(signer.pair.sign(&claims).unwrap(), signers[0].pair.sign(&claims).unwrap());
         }
-        assert_eq!(pairs[0].jwk().kid, kept.keys[0].id);
+        assert_eq!(signers[0].jwk.kid, kept.keys[0].id);
     }
 
     #[tokio::test]
     async fn a_key_under_another_master_key_is_an_outage_and_is_kept() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-        let pair = node(&store, 1).pair().await.unwrap();
-        let outage = node(&store, 2).pair().await.unwrap_err();
+        let first = node(&store, 1).signer().await.unwrap();
+        let Err(outage) = node(&store, 2).signer().await else { panic!("another key opened it") };
         assert!(outage.0.contains("another master key"), "{outage}");
-        assert_eq!(node(&store, 1).pair().await.unwrap().jwk(), pair.jwk());
+        assert_eq!(node(&store, 1).signer().await.unwrap().jwk, first.jwk);
     }
 }

@@ -153,6 +153,7 @@ impl Kit {
                 poll_interval: setup.poll_interval,
                 device_grant: setup.device_grant,
                 device_requests: setup.device_requests,
+                x5c: false,
                 rate_limits: setup.rate_limits,
             },
             development,

@@ -84,7 +84,7 @@ const UNKNOWN: [&str; 37] = [
     "/..%2f..%2fetc%2fpasswd",
     "/%2e%2e/%2e%2e/etc/passwd",
     "/.git/config",
-    "/.well-known/openid-configuration",
+    "/.well-known/security.txt",
     "/%FF",
     "/%",
     "/%zz",

@@ -3,6 +3,7 @@
 
 mod authorize;
 mod device;
+mod metadata;
 mod portal;
 mod protocol;
 mod registration;

@@ -195,6 +195,7 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
             poll_interval: options.poll_interval,
             device_grant: DeviceGrant::On,
             device_requests: quota(options.rate_limits),
+            x5c: false,
             rate_limits: options.rate_limits,
         },
         development: Some(development),

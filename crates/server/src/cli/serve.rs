@@ -118,6 +118,7 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
         poll_interval: 1,
         device_grant: config.device_grant,
         device_requests: DeviceRequestQuota::default(),
+        x5c: config.web_identity.x5c,
         rate_limits: true,
     })
 }

@@ -41,6 +41,16 @@ pub struct BrokerConfig {
     pub ca_file: Option<PathBuf>,
 }
 
+/// `[web_identity]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebIdentityConfig {
+    /// Publishes the signing key with a certificate (`x5c`), which Ceph before version 20 wants. Ceph from version 20 on
+    /// then compares the certificate's thumbprint.
+    #[serde(default)]
+    pub x5c: bool,
+}
+
 /// How a broker gets credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -16,8 +16,8 @@ pub(crate) async fn configuration(received: Received) -> Response {
 
 /// `GET /.well-known/jwks.json`. The key that signs is the first: Ceph before version 20 looks at no other.
 pub(crate) async fn key_set(received: Received) -> Response {
-    match received.app.signing.pair().await {
-        Ok(pair) => public(metadata::key_set(&[pair.jwk()])),
+    match received.app.signing.signer().await {
+        Ok(signer) => public(metadata::key_set(&[&signer.jwk])),
         Err(outage) => {
             answer::log_outage(received.id, &outage.to_string());
             answer::oidc_fault(&OidcFault::Internal)
