@@ -1,6 +1,6 @@
 //! Doorward's stores, and the contract they all pass.
 //!
-//! This crate keeps sessions, device requests and the directory behind `doorward_core::store::Store`, and writes
+//! This crate keeps sessions, device requests, the directory and a few records behind `doorward_core::store::Store`, and writes
 //! guarded changes. It refuses to know why a change is made: it decides nothing but whether a guard holds.
 //!
 //! [`copy`] makes backups, and moves everything from one backend to another.
@@ -22,6 +22,7 @@ pub mod embedded;
 pub mod memory;
 pub mod open;
 pub mod postgres;
+mod records;
 
 pub use embedded::EmbeddedStore;
 pub use memory::MemoryStore;

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use doorward_core::device::{DeviceRequest, DeviceState};
 use doorward_core::directory::Directory;
+use doorward_core::federated::FederatedPerson;
 use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::{Holder, Session, SessionState};
+use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
@@ -68,6 +70,14 @@ impl Store for MemoryStore {
         Ok(self.state().directory.clone())
     }
 
+    async fn federated_person(&self, id: &PersonId) -> Result<(u64, Option<FederatedPerson>), Outage> {
+        Ok(self.state().federated(id))
+    }
+
+    async fn signing_keys(&self) -> Result<SigningKeys, Outage> {
+        Ok(self.state().signing_keys.clone())
+    }
+
     async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
         let mut state = self.state();
         let mut done = Vec::with_capacity(changes.len());
@@ -110,6 +120,9 @@ struct State {
     sessions: HashMap<SessionId, Session>,
     by_expiry: BTreeSet<(Timestamp, SessionId)>,
     directory: Arc<Directory>,
+    /// Each with its version.
+    federated: HashMap<PersonId, (u64, FederatedPerson)>,
+    signing_keys: SigningKeys,
     allowances: AllowanceTable,
 }
 
@@ -121,6 +134,8 @@ enum Undo {
     PutHead { id: SessionId, generation: u32, rotated_at: Timestamp },
     Revive(SessionId),
     PutDirectory(Arc<Directory>),
+    PutFederated { id: PersonId, before: Option<(u64, FederatedPerson)> },
+    PutSigningKeys(SigningKeys),
 }
 
 impl State {
@@ -156,14 +171,29 @@ impl State {
                 self.live(id).ok_or(CommitError::Conflict)?.state = SessionState::Ended { at, why };
                 Ok(Undo::Revive(id))
             }
-            Change::ReplaceDirectory { from, file } => {
+            Change::ReplaceDirectory { from, file, departed } => {
                 if self.directory.version() != from {
                     return Err(CommitError::Conflict);
                 }
-                let directory = Directory::new(*file, from + 1).map_err(|problems| {
+                let directory = Directory::new(*file, departed, from + 1).map_err(|problems| {
                     Outage(format!("the directory to be written is wrong: {problems}"))
                 })?;
                 Ok(Undo::PutDirectory(std::mem::replace(&mut self.directory, Arc::new(directory))))
+            }
+            Change::PutFederatedPerson { from, person } => {
+                let id = person.id.clone();
+                if self.federated(&id).0 != from {
+                    return Err(CommitError::Conflict);
+                }
+                let before = self.federated.insert(id.clone(), (from + 1, *person));
+                Ok(Undo::PutFederated { id, before })
+            }
+            Change::ReplaceSigningKeys { from, keys } => {
+                if self.signing_keys.version != from {
+                    return Err(CommitError::Conflict);
+                }
+                let keys = SigningKeys { version: from + 1, keys };
+                Ok(Undo::PutSigningKeys(std::mem::replace(&mut self.signing_keys, keys)))
             }
         }
     }
@@ -172,6 +202,10 @@ impl State {
     /// has already seen it.
     fn live(&mut self, id: SessionId) -> Option<&mut Session> {
         self.sessions.get_mut(&id).filter(|session| session.state == SessionState::Live)
+    }
+
+    fn federated(&self, id: &PersonId) -> (u64, Option<FederatedPerson>) {
+        self.federated.get(id).map_or((0, None), |(version, person)| (*version, Some(person.clone())))
     }
 
     fn remove_session(&mut self, id: SessionId) {
@@ -199,6 +233,13 @@ impl State {
                 }
             }
             Undo::PutDirectory(directory) => self.directory = directory,
+            Undo::PutFederated { id, before: Some(before) } => {
+                self.federated.insert(id, before);
+            }
+            Undo::PutFederated { id, before: None } => {
+                self.federated.remove(&id);
+            }
+            Undo::PutSigningKeys(keys) => self.signing_keys = keys,
         }
     }
 }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use doorward_core::device::DeviceState;
 use doorward_core::session::SessionState;
+use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::{KeptRequests, Store};
 use doorward_core::verdict::Change;
 use tokio::task::JoinSet;
 
 use super::fixtures::{
     NOW, address, approved, commit, conflicts, device_request, directory_of, end, later, move_request,
-    open_request, person, replace_directory, request_id, rotate, session, session_id, start, stored,
-    stored_directory, stored_request, user_code,
+    open_request, person, put_person, replace_directory, replace_keys, request_id, rotate, session,
+    session_id, signing_key, start, stored, stored_directory, stored_federated, stored_keys, stored_request,
+    user_code,
 };
 
 pub(super) async fn rules(open: &impl AsyncFn() -> Arc<dyn Store>) {
@@ -28,6 +30,7 @@ async fn a_commit_of_nothing_succeeds(store: &Arc<dyn Store>) {
 
 async fn one_failed_guard_leaves_nothing(store: &Arc<dyn Store>) {
     commit(store, [start(1), start(2), open_request(1), replace_directory(0, &["alice"])]).await;
+    commit(store, [put_person(0, "alice"), replace_keys(0, &[1])]).await;
     let good = || {
         vec![
             open_request(2),
@@ -36,6 +39,9 @@ async fn one_failed_guard_leaves_nothing(store: &Arc<dyn Store>) {
             rotate(1, 0),
             end(2),
             replace_directory(1, &["bob"]),
+            put_person(0, "bob"),
+            put_person(1, "alice"),
+            replace_keys(1, &[2]),
         ]
     };
     let bad = [
@@ -45,6 +51,11 @@ async fn one_failed_guard_leaves_nothing(store: &Arc<dyn Store>) {
         rotate(1, 7),
         end(9),
         replace_directory(0, &["carol"]),
+        put_person(0, "alice"),
+        put_person(3, "alice"),
+        put_person(1, "carol"),
+        replace_keys(0, &[3]),
+        replace_keys(3, &[3]),
     ];
     for bad in bad {
         for place in 0..=good().len() {
@@ -63,6 +74,9 @@ async fn one_failed_guard_leaves_nothing(store: &Arc<dyn Store>) {
             assert_eq!(stored(store, 2).await, session(2));
             assert_eq!(store.sessions_of(&person("alice"), NOW, 10).await.unwrap().len(), 2);
             assert_eq!(stored_directory(store).await.file(), &directory_of(&["alice"]));
+            assert_eq!(stored_federated(store, "alice").await.0, 1);
+            assert_eq!(stored_federated(store, "bob").await, (0, None));
+            assert_eq!(stored_keys(store).await, SigningKeys { version: 1, keys: vec![signing_key(1)] });
         }
     }
     commit(store, good()).await;
@@ -71,6 +85,9 @@ async fn one_failed_guard_leaves_nothing(store: &Arc<dyn Store>) {
     assert_ne!(stored(store, 2).await.state, SessionState::Live);
     assert_eq!(stored(store, 3).await, session(3));
     assert_eq!(stored_directory(store).await.file(), &directory_of(&["bob"]));
+    assert_eq!(stored_federated(store, "alice").await.0, 2);
+    assert_eq!(stored_federated(store, "bob").await.0, 1);
+    assert_eq!(stored_keys(store).await, SigningKeys { version: 2, keys: vec![signing_key(2)] });
 }
 
 async fn later_changes_of_a_commit_see_the_earlier(store: &Arc<dyn Store>) {

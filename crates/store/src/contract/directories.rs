@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use doorward_core::directory::{Account, Assignment, DirectoryFile, Group, PermissionSet};
+use doorward_core::directory::{Account, Assignment, Departures, DirectoryFile, Group, PermissionSet};
 use doorward_core::ids::{AccountId, GroupName, RoleName};
 use doorward_core::store::{CommitError, Store};
 use doorward_core::time::Lifetime;
 use doorward_core::verdict::Change;
 
 use super::fixtures::{
-    commit, conflicts, directory_of, person, replace_directory, session_id, start, stored_directory,
+    NOW, commit, conflicts, directory_of, later, person, replace_directory, session_id, start,
+    stored_directory,
 };
 
 pub(super) async fn rules(open: &impl AsyncFn() -> Arc<dyn Store>) {
@@ -33,11 +34,12 @@ async fn a_directory_comes_back_whole(store: &Arc<dyn Store>) {
     let (group, role) = (GroupName::parse("ops").unwrap(), RoleName::parse("Admin").unwrap());
     let account = AccountId::parse("111122223333").unwrap();
     file.groups.push(Group { name: group.clone(), members: vec![person("bob")] });
-    file.accounts.push(Account { id: account.clone(), name: "prod \"☃\"".into(), email: None });
+    let name = "prod \"☃\"".into();
+    file.accounts.push(Account { id: account.clone(), name, email: None, broker: None });
     file.permission_sets.push(PermissionSet {
-        name: role.clone(),
-        description: Some(String::new()),
+        description: Some("every \"role\" ☃".into()),
         session_duration: Lifetime::from_seconds(900),
+        ..PermissionSet::named(role.clone())
     });
     file.assignments.push(Assignment {
         people: vec![person("alice")],
@@ -45,9 +47,13 @@ async fn a_directory_comes_back_whole(store: &Arc<dyn Store>) {
         accounts: vec![account],
         permission_sets: vec![role],
     });
-    commit(store, [Change::ReplaceDirectory { from: 0, file: Box::new(file.clone()) }]).await;
+    let departed: Departures = [(person("cy"), NOW), (person("Ω\"'"), later(1))].into();
+    let change =
+        Change::ReplaceDirectory { from: 0, file: Box::new(file.clone()), departed: departed.clone() };
+    commit(store, [change]).await;
     let directory = stored_directory(store).await;
     assert_eq!((directory.version(), directory.file()), (1, &file));
+    assert_eq!(directory.departed(), &departed);
     assert!(directory.person(&person("alice")).is_some());
 }
 

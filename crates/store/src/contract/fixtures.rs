@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use doorward_core::client::{GrantType, KnownClient, Registration};
 use doorward_core::device::{DeviceRequest, DeviceState, Requester};
-use doorward_core::directory::{Directory, DirectoryFile, Person};
+use doorward_core::directory::{Departures, Directory, DirectoryFile, Person};
+use doorward_core::federated::FederatedPerson;
 use doorward_core::grant::TokenRequest;
-use doorward_core::ids::{ClientId, DeviceRequestId, PersonId, SessionId};
+use doorward_core::ids::{ClientId, DeviceRequestId, GroupName, PersonId, SessionId, SourceName};
 use doorward_core::scope::Scopes;
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::{Holder, Session, SessionState};
+use doorward_core::signing_key::{SigningAlgorithm, SigningKey, SigningKeys};
 use doorward_core::store::{CommitError, Store};
 use doorward_core::time::{Lifetime, Lifetimes, Timestamp};
 use doorward_core::verdict::Change;
@@ -147,20 +149,58 @@ pub fn token_request<'a>(
 /// A directory of people and nothing else.
 #[must_use]
 pub fn directory_of(names: &[&str]) -> DirectoryFile {
-    let person = |name: &&str| Person {
-        user_name: person(name),
-        display_name: Some(format!("{name} ☺")),
-        email: None,
-        password_hash: None,
-        disabled: false,
-    };
+    let person =
+        |name: &&str| Person { display_name: Some(format!("{name} ☺")), ..Person::named(person(name)) };
     DirectoryFile { people: names.iter().map(person).collect(), ..DirectoryFile::default() }
 }
 
 /// The change to a directory of people.
 #[must_use]
 pub fn replace_directory(from: u64, names: &[&str]) -> Change {
-    Change::ReplaceDirectory { from, file: Box::new(directory_of(names)) }
+    Change::ReplaceDirectory { from, file: Box::new(directory_of(names)), departed: Departures::new() }
+}
+
+/// What the source `corp` says of the person with this user name: they are there, an hour from [`NOW`].
+#[must_use]
+pub fn federated_person(name: &str) -> FederatedPerson {
+    FederatedPerson {
+        id: person(name),
+        source: SourceName::parse("corp").unwrap(),
+        subject: format!("subject of {name}"),
+        display_name: Some(format!("{name} ☺")),
+        email: Some("somebody@example.com".into()),
+        groups: [GroupName::parse("ops").unwrap()].into(),
+        since: NOW,
+        confirmed_at: later(1),
+        good_until: later(3600),
+        gone: false,
+        refresh_token: Some("sealed".into()),
+        asking_until: None,
+    }
+}
+
+/// The `n`th signing key.
+#[must_use]
+pub fn signing_key(n: u8) -> SigningKey {
+    SigningKey {
+        id: format!("key {n}"),
+        algorithm: SigningAlgorithm::Rs256,
+        made_at: later(n.into()),
+        sealed: "sealed".into(),
+        certificate: vec![n; 3],
+    }
+}
+
+/// The change that puts [`federated_person`].
+#[must_use]
+pub fn put_person(from: u64, name: &str) -> Change {
+    Change::PutFederatedPerson { from, person: Box::new(federated_person(name)) }
+}
+
+/// The change that replaces the signing keys by these.
+#[must_use]
+pub fn replace_keys(from: u64, keys: &[u8]) -> Change {
+    Change::ReplaceSigningKeys { from, keys: keys.iter().map(|n| signing_key(*n)).collect() }
 }
 
 /// The change that starts the `n`th session.
@@ -225,4 +265,14 @@ pub async fn stored_request(store: &Arc<dyn Store>, n: u64) -> DeviceRequest {
 /// The directory as the store has it.
 pub async fn stored_directory(store: &Arc<dyn Store>) -> Arc<Directory> {
     store.directory().await.unwrap()
+}
+
+/// What the store has of the person with this user name, and its version.
+pub async fn stored_federated(store: &Arc<dyn Store>, name: &str) -> (u64, Option<FederatedPerson>) {
+    store.federated_person(&person(name)).await.unwrap()
+}
+
+/// The signing keys as the store has them.
+pub async fn stored_keys(store: &Arc<dyn Store>) -> SigningKeys {
+    store.signing_keys().await.unwrap()
 }

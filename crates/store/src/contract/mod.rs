@@ -12,6 +12,7 @@ mod devices;
 mod directories;
 pub mod fixtures;
 mod races;
+mod records;
 mod sessions;
 
 /// Runs every rule on stores of their own, which `open` makes: empty, and of the backend to be tested. Needs a
@@ -20,6 +21,7 @@ pub async fn suite(open: impl AsyncFn() -> Arc<dyn Store>) {
     devices::rules(&open).await;
     sessions::rules(&open).await;
     directories::rules(&open).await;
+    records::rules(&open).await;
     atomicity::rules(&open).await;
     races::rules(&open).await;
     allowances::rules(&open).await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use doorward_core::device::DeviceState;
+use doorward_core::federated::FederatedPerson;
 use doorward_core::grant::{
     Settled, authorization_code, device_code, redeem, refresh_token, session_end, settle,
 };
@@ -17,9 +18,10 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::fixtures::{
-    CLIENT, NOW, approved, bytes, commit, conflicts, end, known_client, later, move_request, open_request,
-    person, replace_directory, request_id, rotate, scopes, session, session_id, start, stored,
-    stored_directory, stored_request, token_request, user_code,
+    CLIENT, NOW, approved, bytes, commit, conflicts, end, federated_person, known_client, later,
+    move_request, open_request, person, put_person, replace_directory, replace_keys, request_id, rotate,
+    scopes, session, session_id, start, stored, stored_directory, stored_federated, stored_keys,
+    stored_request, token_request, user_code,
 };
 
 /// How many run at once.
@@ -32,6 +34,7 @@ pub(super) async fn rules(open: &impl AsyncFn() -> Arc<dyn Store>) {
     of_many_starts_one_wins(&open().await).await;
     of_many_redemptions_of_a_request_one_wins(&open().await).await;
     of_many_replacements_of_the_directory_one_wins(&open().await).await;
+    of_many_who_put_a_record_one_wins(&open().await).await;
     a_rotation_never_follows_an_end(open).await;
     a_refresh_token_redeemed_at_once_has_one_successor(&open().await).await;
     an_approved_request_is_redeemed_once(&open().await).await;
@@ -100,6 +103,23 @@ async fn of_many_replacements_of_the_directory_one_wins(store: &Arc<dyn Store>) 
         one_wins(store, |n| vec![replace_directory(version, &[&format!("person-{n}")])]).await;
         assert_eq!(stored_directory(store).await.version(), version + 1);
     }
+}
+
+async fn of_many_who_put_a_record_one_wins(store: &Arc<dyn Store>) {
+    for version in 0..10 {
+        one_wins(store, |n| {
+            let person = FederatedPerson { subject: n.to_string(), ..federated_person("alice") };
+            vec![Change::PutFederatedPerson { from: version, person: Box::new(person) }]
+        })
+        .await;
+        assert_eq!(stored_federated(store, "alice").await.0, version + 1);
+        one_wins(store, |n| vec![replace_keys(version, &[u8::try_from(n).unwrap()])]).await;
+        assert_eq!(stored_keys(store).await.version, version + 1);
+    }
+    // With other changes, that none of the losers leaves.
+    one_wins(store, |n| vec![start(n as u64), put_person(10, "alice"), replace_keys(10, &[])]).await;
+    assert_eq!(store.sessions_of(&person("alice"), NOW, 100).await.unwrap().len(), 1);
+    assert_eq!((stored_federated(store, "alice").await.0, stored_keys(store).await.version), (11, 11));
 }
 
 /// Ending does not ask for a generation, so a rotation may come before the end, but never after.

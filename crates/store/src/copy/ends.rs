@@ -41,7 +41,7 @@ impl Snapshot {
     }
 
     /// A page of rows, in the order of their keys; none when the table has no more.
-    pub(super) async fn page(&self, place: Place) -> Result<Vec<Row>, CopyError> {
+    pub(super) async fn page(&self, place: &Place) -> Result<Vec<Row>, CopyError> {
         match self {
             Self::Embedded(snapshot) => snapshot.page(place).await,
             Self::Postgres(snapshot) => snapshot.page(place).await,

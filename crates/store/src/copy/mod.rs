@@ -32,6 +32,8 @@ pub struct Copied {
     pub sessions: u64,
     /// How many device requests.
     pub device_requests: u64,
+    /// How many signing keys and people of identity sources, all keys counted as one.
+    pub records: u64,
     /// The version of the directory; 0 when there never was one.
     pub directory_version: u64,
     /// The size of the target, if it is a file.
@@ -137,12 +139,12 @@ impl Copy<'_> {
         let mut counts = Counts::default();
         self.report(Step::Copying, 0, total);
         let mut place = Place::Directory;
-        let mut rows = self.source.page(place).await?;
+        let mut rows = self.source.page(&place).await?;
         while let Some(next) = place.next(&rows) {
             for row in &rows {
                 counts.add(row);
             }
-            let (read, ()) = tokio::try_join!(self.source.page(next), target.write(rows))?;
+            let (read, ()) = tokio::try_join!(self.source.page(&next), target.write(rows))?;
             (place, rows) = (next, read);
             self.report(Step::Copying, counts.sessions, total);
         }
@@ -174,11 +176,11 @@ impl Copy<'_> {
 
     async fn keep(&mut self, verified: Verified) -> Result<Copied, CopyError> {
         let Verified { target, written, counts } = verified;
-        let Counts { sessions, device_requests, directory_version } = counts;
+        let Counts { sessions, device_requests, records, directory_version } = counts;
         self.report(Step::Keeping, sessions, sessions);
         drop(written);
         let bytes = target.keep().await?;
-        Ok(Copied { sessions, device_requests, directory_version, bytes })
+        Ok(Copied { sessions, device_requests, records, directory_version, bytes })
     }
 
     fn report(&mut self, step: Step, sessions: u64, total: u64) {

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use doorward_core::device::DeviceRequest;
-use doorward_core::directory::{Directory, DirectoryFile};
+use doorward_core::directory::{Departures, Directory, DirectoryFile};
 use doorward_core::ids::{DeviceRequestId, SessionId};
 use doorward_core::session::Session;
 
 use super::error::CopyError;
+use crate::columns::BadRow;
+use crate::records::{Record, RecordKey};
 
 /// How many rows are in memory together.
 pub(crate) const PAGE: usize = 4096;
@@ -15,23 +17,26 @@ pub(crate) const PAGE: usize = 4096;
 /// Anything that a store keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
-    Directory { version: u64, file: Box<DirectoryFile> },
+    Directory { version: u64, file: Box<DirectoryFile>, departed: Departures },
+    Record(RecordKey, Record),
     DeviceRequest(DeviceRequest),
     Session(Session),
 }
 
 /// Names a row. Their order is the order in which rows are copied and compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
     Directory,
+    Record(RecordKey),
     DeviceRequest(DeviceRequestId),
     Session(SessionId),
 }
 
 /// The next page of rows: of this table, after this row of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Place {
     Directory,
+    Records(Option<RecordKey>),
     DeviceRequests(Option<DeviceRequestId>),
     Sessions(Option<SessionId>),
 }
@@ -39,11 +44,13 @@ pub(crate) enum Place {
 impl Place {
     /// What comes after the rows of this place: the row after the last of them, or the next table when there are
     /// none; nothing after the last table.
-    pub(crate) fn next(self, rows: &[Row]) -> Option<Self> {
+    pub(crate) fn next(&self, rows: &[Row]) -> Option<Self> {
         match (rows.last(), self) {
             (Some(Row::Session(session)), _) => Some(Self::Sessions(Some(session.id))),
             (Some(Row::DeviceRequest(request)), _) => Some(Self::DeviceRequests(Some(request.id))),
-            (Some(Row::Directory { .. }), _) | (None, Self::Directory) => Some(Self::DeviceRequests(None)),
+            (Some(Row::Record(key, _)), _) => Some(Self::Records(Some(key.clone()))),
+            (Some(Row::Directory { .. }), _) | (None, Self::Directory) => Some(Self::Records(None)),
+            (None, Self::Records(_)) => Some(Self::DeviceRequests(None)),
             (None, Self::DeviceRequests(_)) => Some(Self::Sessions(None)),
             (None, Self::Sessions(_)) => None,
         }
@@ -52,12 +59,23 @@ impl Place {
 
 impl Row {
     pub(crate) fn directory(directory: &Directory) -> Self {
-        Self::Directory { version: directory.version(), file: Box::new(directory.file().clone()) }
+        Self::Directory {
+            version: directory.version(),
+            file: Box::new(directory.file().clone()),
+            departed: directory.departed().clone(),
+        }
     }
 
-    pub(crate) const fn key(&self) -> Key {
+    /// A record, which must be one that a server can read.
+    pub(crate) fn record((key, record): (RecordKey, Record)) -> Result<Self, BadRow> {
+        record.check(&key)?;
+        Ok(Self::Record(key, record))
+    }
+
+    pub(crate) fn key(&self) -> Key {
         match self {
             Self::Directory { .. } => Key::Directory,
+            Self::Record(key, _) => Key::Record(key.clone()),
             Self::DeviceRequest(request) => Key::DeviceRequest(request.id),
             Self::Session(session) => Key::Session(session.id),
         }
@@ -68,6 +86,10 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory => f.write_str("the directory"),
+            Self::Record(key) => {
+                let (kind, key) = key.columns();
+                write!(f, "record {kind} {key}")
+            }
             Self::DeviceRequest(id) => write!(f, "device request {id}"),
             Self::Session(id) => write!(f, "session {id}"),
         }
@@ -79,17 +101,19 @@ impl fmt::Display for Key {
 pub(crate) struct Counts {
     pub(crate) sessions: u64,
     pub(crate) device_requests: u64,
+    pub(crate) records: u64,
     pub(crate) directory_version: u64,
 }
 
 impl Counts {
     /// Refuses a place that holds anything.
     pub(crate) fn none_at(&self, place: &str) -> Result<(), CopyError> {
-        let Self { sessions, device_requests, directory_version } = *self;
-        let what = match (sessions, device_requests, directory_version) {
-            (0, 0, 0) => return Ok(()),
-            (0, 0, version) => format!("a directory (version {version})"),
-            (0, requests, _) => format!("device requests ({requests})"),
+        let Self { sessions, device_requests, records, directory_version } = *self;
+        let what = match (sessions, device_requests, directory_version, records) {
+            (0, 0, 0, 0) => return Ok(()),
+            (0, 0, 0, records) => format!("signing keys or people of identity sources ({records})"),
+            (0, 0, version, _) => format!("a directory (version {version})"),
+            (0, requests, ..) => format!("device requests ({requests})"),
             (sessions, ..) => format!("sessions ({sessions})"),
         };
         Err(CopyError::NotEmpty { place: place.to_owned(), what })
@@ -98,6 +122,7 @@ impl Counts {
     pub(crate) fn add(&mut self, row: &Row) {
         match row {
             Row::Directory { version, .. } => self.directory_version = *version,
+            Row::Record(..) => self.records += 1,
             Row::DeviceRequest(_) => self.device_requests += 1,
             Row::Session(_) => self.sessions += 1,
         }

@@ -54,9 +54,9 @@ impl<'s> Rows<'s> {
     /// Reads on until there is a row, or the end.
     async fn fill(&mut self) -> Result<(), CopyError> {
         while self.page.len() == 0
-            && let Some(place) = self.next
+            && let Some(place) = self.next.take()
         {
-            let rows = self.snapshot.page(place).await?;
+            let rows = self.snapshot.page(&place).await?;
             self.next = place.next(&rows);
             self.page = rows.into_iter();
         }
@@ -100,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_row_that_differs_is_named() {
-        let whole = Counts { sessions: 3, device_requests: 2, directory_version: 0 };
+        let whole = Counts { sessions: 3, device_requests: 2, records: 0, directory_version: 0 };
         assert_eq!(compared("").await, Ok(whole));
         let mut ids = [1, 2, 3].map(session_id);
         ids.sort();

@@ -4,22 +4,26 @@
 //! back, which together cost more than the answer did. So the answers of a whole group go over at once, to a task that
 //! gives each to whoever waits for it: from within the runtime that is next to nothing.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use doorward_core::session::Session;
 use doorward_core::store::{CommitError, Outage};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::records::Record;
+
 /// An answer and who waits for it. Whoever no longer waits does not mind.
 pub(super) enum Answer {
-    Loaded(oneshot::Sender<Result<Option<Session>, Outage>>, Result<Option<Session>, Outage>),
+    Session(oneshot::Sender<Result<Option<Session>, Outage>>, Result<Option<Session>, Outage>),
+    Record(oneshot::Sender<Result<Arc<Record>, Outage>>, Result<Arc<Record>, Outage>),
     Committed(oneshot::Sender<Result<(), CommitError>>, Result<(), CommitError>),
 }
 
 impl Answer {
     fn give(self) {
         match self {
-            Self::Loaded(to, session) => drop(to.send(session)),
+            Self::Session(to, session) => drop(to.send(session)),
+            Self::Record(to, record) => drop(to.send(record)),
             Self::Committed(to, outcome) => drop(to.send(outcome)),
         }
     }

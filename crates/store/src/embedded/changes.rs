@@ -1,9 +1,10 @@
 //! The SQL of each change, and the guards.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use doorward_core::device::{DeviceRequest, DeviceState};
-use doorward_core::directory::{Directory, DirectoryFile};
+use doorward_core::directory::{Departures, Directory, DirectoryFile};
 use doorward_core::ids::{DeviceRequestId, SessionId};
 use doorward_core::session::{Holder, Session, SessionState};
 use doorward_core::store::{CommitError, Outage};
@@ -15,6 +16,7 @@ use super::published::{Effect, Published};
 use super::rows::{self, ReadError, sql_limit};
 use super::unfolded::{self, Head};
 use crate::columns::{device_state_columns, end_reason_column, session_state_columns};
+use crate::records::{Put, Record, RecordKey};
 
 /// Why changes were not made.
 pub(super) enum Stop {
@@ -117,7 +119,15 @@ impl<'a> Group<'a> {
                 self.learn(id, Standing::Ended);
                 Ok(Effect::SessionEnded { id, at, why })
             }
-            Change::ReplaceDirectory { from, ref file } => replace_directory(self.connection, from, file),
+            Change::ReplaceDirectory { from, ref file, ref departed } => {
+                replace_directory(self.connection, from, file, departed)
+            }
+            Change::PutFederatedPerson { from, ref person } => {
+                put_record(self.connection, Put::federated_person(from, person))
+            }
+            Change::ReplaceSigningKeys { from, ref keys } => {
+                put_record(self.connection, Put::signing_keys(from, keys))
+            }
         }
     }
 
@@ -308,16 +318,49 @@ pub(super) fn start_session(connection: &Connection, session: &Session) -> Resul
     Ok(())
 }
 
-fn replace_directory(connection: &Connection, from: u64, file: &DirectoryFile) -> Result<Effect, Stop> {
+fn replace_directory(
+    connection: &Connection,
+    from: u64,
+    file: &DirectoryFile,
+    departed: &Departures,
+) -> Result<Effect, Stop> {
     let refuse = |why: &dyn std::fmt::Display| {
         Stop::Refused(Outage(format!("the directory to be written is wrong: {why}")).into())
     };
     let content = serde_json::to_string(file).map_err(|error| refuse(&error))?;
+    let left = serde_json::to_string(departed).map_err(|error| refuse(&error))?;
     let version = i64::try_from(from).map_err(|error| refuse(&error))?;
-    let sql = "UPDATE directory SET version = version + 1, content = ?2 WHERE version = ?1";
-    let directory = Directory::new(file.clone(), from + 1).map_err(|problems| refuse(&problems))?;
-    guarded(connection, sql, params![version, content])?;
-    Ok(Effect::DirectoryReplaced(directory))
+    let sql = "UPDATE directory SET version = version + 1, content = ?2, departed = ?3 WHERE version = ?1";
+    let directory =
+        Directory::new(file.clone(), departed.clone(), from + 1).map_err(|problems| refuse(&problems))?;
+    guarded(connection, sql, params![version, content, left])?;
+    Ok(Effect::DirectoryReplaced(Arc::new(directory)))
+}
+
+fn put_record(connection: &Connection, put: Result<Put, Outage>) -> Result<Effect, Stop> {
+    let Put { key, from, content } = put.map_err(|outage| Stop::Refused(outage.into()))?;
+    if from == 0 {
+        insert_record(connection, &key, 1, &content)?;
+    } else {
+        let sql = "UPDATE record SET version = version + 1, content = ?4 \
+                   WHERE kind = ?1 AND key = ?2 AND version = ?3";
+        let (kind, name) = key.columns();
+        guarded(connection, sql, params![kind, name, from, content])?;
+    }
+    Ok(Effect::RecordPut(key, Record { version: from.unsigned_abs() + 1, content }))
+}
+
+/// Adds a record.
+pub(super) fn insert_record(
+    connection: &Connection,
+    key: &RecordKey,
+    version: i64,
+    content: &str,
+) -> Result<(), Stop> {
+    let sql =
+        "INSERT INTO record (kind, key, version, content) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    let (kind, name) = key.columns();
+    guarded(connection, sql, params![kind, name, version, content])
 }
 
 /// Runs a statement whose guard decides whether it touches its row.

@@ -18,6 +18,7 @@ use super::unfolded::Unfolded;
 use crate::copy::CopyError;
 use crate::copy::row::{Counts, PAGE, Place, Row};
 use crate::open::OpenError;
+use crate::records::Record;
 
 /// What the names of files end with that are not whole.
 const UNFINISHED: &str = ".unfinished";
@@ -37,6 +38,8 @@ pub(crate) fn hold(dir: &Path) -> Result<Holding, CopyError> {
 /// does not wait for it, but cannot shorten its write-ahead log meanwhile.
 pub(crate) struct Snapshot {
     database: Database,
+    /// The version of its schema: a backup may be older than this doorward.
+    schema: i64,
     unfolded: Arc<Unfolded>,
 }
 
@@ -51,23 +54,23 @@ impl Snapshot {
         must_exist(file)?;
         let database = Database::new(file, "read", |file| connect_reader(&file))?;
         let path = file.to_owned();
-        let unfolded = database
+        let (schema, unfolded) = database
             .with(move |connection| {
                 // The first read is what fixes the moment.
                 connection.execute_batch("BEGIN").map_err(|error| read_error(&path, &error.into()))?;
                 match schema::version(connection) {
                     Ok(None) => Err(CopyError::Nothing { place: path.display().to_string() }),
                     // It had no log.
-                    Ok(Some(1)) => Ok(Unfolded::default()),
-                    Ok(Some(_)) => match rows::log(connection) {
-                        Ok((unfolded, _)) => Ok(unfolded),
+                    Ok(Some(1)) => Ok((1, Unfolded::default())),
+                    Ok(Some(schema)) => match rows::log(connection) {
+                        Ok((unfolded, _)) => Ok((schema, unfolded)),
                         Err(error) => Err(read_error(&path, &error)),
                     },
                     Err(refusal) => Err(refusal.at(&path).into()),
                 }
             })
             .await?;
-        Ok(Self { database, unfolded: Arc::new(unfolded) })
+        Ok(Self { database, schema, unfolded: Arc::new(unfolded) })
     }
 
     pub(crate) fn name(&self) -> String {
@@ -75,19 +78,26 @@ impl Snapshot {
     }
 
     pub(crate) async fn count(&self) -> Result<Counts, CopyError> {
-        self.read(|connection| {
+        let schema = self.schema;
+        self.read(move |connection| {
             let (sessions, device_requests) = rows::count(connection)?;
-            let directory_version = schema::directory(connection)?.version();
-            Ok(Counts { sessions, device_requests, directory_version })
+            let records = if schema < 3 { 0 } else { rows::count_records(connection)? };
+            let directory_version = schema::directory(connection, schema)?.version();
+            Ok(Counts { sessions, device_requests, records, directory_version })
         })
         .await
     }
 
-    pub(crate) async fn page(&self, place: Place) -> Result<Vec<Row>, CopyError> {
-        let unfolded = self.unfolded.clone();
+    pub(crate) async fn page(&self, place: &Place) -> Result<Vec<Row>, CopyError> {
+        let (place, schema, unfolded) = (place.clone(), self.schema, self.unfolded.clone());
         self.read(move |connection| {
             Ok(match place {
-                Place::Directory => vec![Row::directory(&schema::directory(connection)?)],
+                Place::Directory => vec![Row::directory(&schema::directory(connection, schema)?)],
+                Place::Records(_) if schema < 3 => Vec::new(),
+                Place::Records(after) => {
+                    let records = rows::records_after(connection, after.as_ref(), PAGE)?;
+                    records.into_iter().map(Row::record).collect::<Result<_, _>>()?
+                }
                 Place::DeviceRequests(after) => {
                     let requests = rows::device_requests_after(connection, after, PAGE)?;
                     requests.into_iter().map(Row::DeviceRequest).collect()
@@ -277,15 +287,20 @@ fn begin(connection: &Connection) -> Result<Vec<String>, Stop> {
 
 fn insert(connection: &Connection, row: Row) -> Result<(), Stop> {
     match row {
-        Row::Directory { version, file } => {
+        Row::Directory { version, file, departed } => {
             let refuse = |why: &dyn std::fmt::Display| {
                 Stop::Refused(doorward_core::store::Outage(why.to_string()).into())
             };
             let content = serde_json::to_string(&file).map_err(|error| refuse(&error))?;
+            let departed = serde_json::to_string(&departed).map_err(|error| refuse(&error))?;
             let version = i64::try_from(version).map_err(|error| refuse(&error))?;
-            connection
-                .execute("UPDATE directory SET version = ?1, content = ?2", params![version, content])?;
+            let sql = "UPDATE directory SET version = ?1, content = ?2, departed = ?3";
+            connection.execute(sql, params![version, content, departed])?;
             Ok(())
+        }
+        Row::Record(key, Record { version, content }) => {
+            let version = key.version_column(version).map_err(|outage| Stop::Refused(outage.into()))?;
+            changes::insert_record(connection, &key, version, &content)
         }
         Row::DeviceRequest(request) => changes::open_device_request(connection, &request),
         Row::Session(session) => changes::start_session(connection, &session),

@@ -6,7 +6,7 @@
 //!   rest of the group goes through.
 //! - Rotations are appended to a log, one row for a whole group, and folded into the table of sessions' heads later, in
 //!   the order of their ids: `unfolded.rs` says why, `fold.rs` how.
-//! - Device requests and the directory are read from memory, sessions through a bounded cache. Only the writer
+//! - Device requests and the directory are read from memory, sessions and records through bounded caches. Only the writer
 //!   fills them, after the COMMIT and before it answers, so no reader sees what is not committed and every reader
 //!   sees what was answered.
 //! - Allowances are in memory alone, and whole again after a restart: whoever could restart the server over and over
@@ -21,21 +21,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use doorward_core::device::DeviceRequest;
 use doorward_core::directory::Directory;
+use doorward_core::federated::FederatedPerson;
 use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
+use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::allowances::AllowanceTable;
+use crate::columns::BadRow;
 use crate::open::OpenError;
+use crate::records::{Record, RecordKey};
 use answers::Deliveries;
 use files::DataDirectory;
 use published::Published;
 use readers::Readers;
-use writer::{Job, Writer};
+use rows::ReadError;
+use writer::{Job, Load, Writer};
 
 mod answers;
 mod changes;
@@ -106,6 +111,17 @@ impl EmbeddedStore {
         self.allowances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    async fn record(&self, key: RecordKey) -> Result<Arc<Record>, Outage> {
+        match self.published.record(&key) {
+            Some(record) => Ok(record),
+            None => self.ask(|answer| Job::Load(Load::Record(key, answer))).await?,
+        }
+    }
+
+    fn unreadable(&self, bad: BadRow) -> Outage {
+        ReadError::from(bad).outage(self.readers.database())
+    }
+
     /// Hands a job to the writer and waits for its answer.
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, Outage> {
         self.deliveries.start();
@@ -134,7 +150,7 @@ impl Store for EmbeddedStore {
     async fn session(&self, id: SessionId) -> Result<Option<Session>, Outage> {
         match self.published.session(id) {
             Some(session) => Ok(Some(Session::clone(&session))),
-            None => self.ask(|answer| Job::LoadSession { id, answer }).await?,
+            None => self.ask(|answer| Job::Load(Load::Session(id, answer))).await?,
         }
     }
 
@@ -161,6 +177,16 @@ impl Store for EmbeddedStore {
 
     async fn directory(&self) -> Result<Arc<Directory>, Outage> {
         Ok(self.published.directory())
+    }
+
+    async fn federated_person(&self, id: &PersonId) -> Result<(u64, Option<FederatedPerson>), Outage> {
+        let record = self.record(RecordKey::FederatedPerson(id.clone())).await?;
+        record.federated_person(id).map_err(|bad| self.unreadable(bad))
+    }
+
+    async fn signing_keys(&self) -> Result<SigningKeys, Outage> {
+        let record = self.record(RecordKey::SigningKeys).await?;
+        record.signing_keys().map_err(|bad| self.unreadable(bad))
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {

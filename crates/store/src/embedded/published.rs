@@ -7,13 +7,19 @@ use doorward_core::directory::Directory;
 use doorward_core::ids::{DeviceRequestId, SessionId};
 use doorward_core::session::{EndReason, Session, SessionState};
 use doorward_core::time::Timestamp;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::unfolded::{Head, Unfolded};
 use crate::devices::DeviceTable;
+use crate::records::{Record, RecordKey};
 
 /// The most sessions in the cache: some 40 MB when it is full, nothing before.
 const CACHED_SESSIONS: usize = 65_536;
+/// The most bytes of records in the cache.
+const CACHED_RECORDS: u64 = 32 << 20;
+/// How many records that may be: names of people and of groups, and a sealed token.
+const RECORDS_EXPECTED: usize = 16_384;
 
 /// The state in memory.
 ///
@@ -22,8 +28,22 @@ pub(super) struct Published {
     devices: RwLock<DeviceTable>,
     /// Some of the sessions. That a session is absent is never kept.
     sessions: Cache<SessionId, Arc<Session>>,
+    /// Some of the records. That there is none is kept too: it is asked again for as long as a person who has left has a
+    /// session.
+    records: Cache<RecordKey, Arc<Record>, Bytes>,
     unfolded: Mutex<Unfolded>,
     directory: RwLock<Arc<Directory>>,
+}
+
+/// What a record takes in the cache.
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<RecordKey, Arc<Record>> for Bytes {
+    fn weight(&self, _: &RecordKey, record: &Arc<Record>) -> u64 {
+        // What is around the content, roughly.
+        256 + record.content.len() as u64
+    }
 }
 
 /// What a committed change does to the state in memory.
@@ -35,7 +55,8 @@ pub(super) enum Effect {
     SessionRotated { id: SessionId, head: Head },
     SessionEnded { id: SessionId, at: Timestamp, why: EndReason },
     SessionForgotten(SessionId),
-    DirectoryReplaced(Directory),
+    DirectoryReplaced(Arc<Directory>),
+    RecordPut(RecordKey, Record),
 }
 
 impl Published {
@@ -43,6 +64,7 @@ impl Published {
         Self {
             devices: RwLock::new(devices),
             sessions: Cache::new(CACHED_SESSIONS),
+            records: Cache::with_weighter(RECORDS_EXPECTED, CACHED_RECORDS, Bytes),
             unfolded: Mutex::new(unfolded),
             directory: RwLock::new(Arc::new(directory)),
         }
@@ -58,6 +80,11 @@ impl Published {
         self.sessions.get(&id)
     }
 
+    /// The record, if it is in the cache; one of version 0 when there is none.
+    pub(super) fn record(&self, key: &RecordKey) -> Option<Arc<Record>> {
+        self.records.get(key)
+    }
+
     /// The rotations that are not in `head`.
     pub(super) fn unfolded(&self) -> MutexGuard<'_, Unfolded> {
         self.unfolded.lock().unwrap_or_else(PoisonError::into_inner)
@@ -71,6 +98,11 @@ impl Published {
     /// Puts a session into the cache that the writer has just read, with no transaction open.
     pub(super) fn keep(&self, session: Session) {
         self.sessions.insert(session.id, Arc::new(session));
+    }
+
+    /// Puts a record into the cache that the writer has just read, with no transaction open.
+    pub(super) fn keep_record(&self, key: RecordKey, record: Arc<Record>) {
+        self.records.insert(key, record);
     }
 
     /// Shows what was committed.
@@ -96,8 +128,9 @@ impl Published {
                     self.sessions.remove(&id);
                     self.unfolded().remove(id);
                 }
+                Effect::RecordPut(key, record) => self.keep_record(key, Arc::new(record)),
                 Effect::DirectoryReplaced(directory) => {
-                    *self.directory.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(directory);
+                    *self.directory.write().unwrap_or_else(PoisonError::into_inner) = directory;
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Connections that only read, for questions that memory cannot answer. They never wait for the writer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use doorward_core::store::Outage;
@@ -23,6 +23,11 @@ pub(super) struct Readers {
 impl Readers {
     pub(super) fn new(database: PathBuf) -> Self {
         Self { database, idle: Mutex::new(Vec::new()), permits: Arc::new(Semaphore::new(READERS as usize)) }
+    }
+
+    /// The path of the database.
+    pub(super) fn database(&self) -> &Path {
+        &self.database
     }
 
     /// Reads on a thread that may block.

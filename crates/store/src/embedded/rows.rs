@@ -16,6 +16,7 @@ use super::changes::Standing;
 use super::unfolded::{self, Unfolded};
 use crate::columns::{self, BadColumn, BadRow};
 use crate::devices::DeviceTable;
+use crate::records::{Record, RecordKey};
 
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +85,35 @@ pub(super) fn standing(connection: &Connection, id: SessionId) -> Result<Option<
         Some(_) => Standing::Ended,
         None => Standing::Live(columns.get("generation")?),
     }))
+}
+
+/// The record of this name.
+pub(super) fn record(connection: &Connection, key: &RecordKey) -> Result<Option<Record>, ReadError> {
+    let mut statement =
+        connection.prepare_cached("SELECT version, content FROM record WHERE kind = ?1 AND key = ?2")?;
+    let mut rows = statement.query(<[&str; 2]>::from(key.columns()))?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some(read_record(row, key)?))
+}
+
+/// The records that come after this one in the order of their names, at most `limit`.
+pub(super) fn records_after(
+    connection: &Connection,
+    after: Option<&RecordKey>,
+    limit: usize,
+) -> Result<Vec<(RecordKey, Record)>, ReadError> {
+    let sql = "SELECT kind, key, version, content FROM record WHERE (kind, key) > (?1, ?2) \
+               ORDER BY kind, key LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (kind, key) = after.map_or(("", ""), RecordKey::columns);
+    let mut rows = statement.query(params![kind, key, sql_limit(limit)])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        let key = RecordKey::parse(&row.get::<_, String>("kind")?, row.get("key")?)?;
+        let record = read_record(row, &key)?;
+        records.push((key, record));
+    }
+    Ok(records)
 }
 
 /// The rotations in the log, in its order, and how many there are.
@@ -189,6 +219,12 @@ pub(super) fn count(connection: &Connection) -> Result<(u64, u64), ReadError> {
     Ok((sessions, requests))
 }
 
+/// How many records there are.
+pub(super) fn count_records(connection: &Connection) -> Result<u64, ReadError> {
+    let count: i64 = connection.query_row("SELECT count(*) FROM record", [], |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
 /// What every id comes after is the empty blob.
 fn after_id(id: Option<&[u8; 16]>) -> &[u8] {
     id.map_or(&[], |id| id)
@@ -197,6 +233,12 @@ fn after_id(id: Option<&[u8; 16]>) -> &[u8] {
 /// A limit as SQLite takes it.
 pub(super) fn sql_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn read_record(row: &Row<'_>, key: &RecordKey) -> Result<Record, BadRow> {
+    let version = row.get("version").map_err(|error| key.bad(&error))?;
+    let content = row.get("content").map_err(|error| key.bad(&error))?;
+    Record::of_columns(key, version, content)
 }
 
 fn read_session(row: &Row<'_>) -> Result<Session, BadRow> {

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use doorward_core::directory::{Directory, DirectoryFile};
+use doorward_core::directory::{Departures, Directory, DirectoryFile};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::published::Published;
@@ -17,7 +17,7 @@ use crate::columns::BadRow;
 use crate::open::OpenError;
 
 /// The version of the schema that this server reads and writes.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// Times are milliseconds since the Unix epoch; ids and hashes are 16 bytes.
 const SCHEMA: &str = "
@@ -81,6 +81,20 @@ const ROTATIONS: &str = "
     ) STRICT;
 ";
 
+/// What version 3 added. Who was removed from the directory is JSON, name to milliseconds; the content of a record is JSON
+/// too.
+const RECORDS: &str = "
+    ALTER TABLE directory ADD COLUMN departed TEXT NOT NULL DEFAULT '{}';
+
+    CREATE TABLE record (
+        kind TEXT NOT NULL,
+        key TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        content TEXT NOT NULL,
+        PRIMARY KEY (kind, key)
+    ) STRICT;
+";
+
 /// Why a database is not used.
 pub(super) enum Refusal {
     /// It is not ours.
@@ -116,7 +130,8 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), Refusal> {
     write_ahead(connection)?;
     match version {
         None => create(connection)?,
-        Some(1) => migrate(connection, ROTATIONS)?,
+        Some(1) => migrate(connection, &format!("{ROTATIONS} {RECORDS}"))?,
+        Some(2) => migrate(connection, RECORDS)?,
         Some(_) => {}
     }
     // What the log has from before may have been read from memory and not from the disk, if its last sync failed. So it
@@ -146,7 +161,7 @@ pub(super) fn version(connection: &Connection) -> Result<Option<i64>, Refusal> {
 
 /// Makes the schema in an empty database.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
-    migrate(connection, &format!("{SCHEMA} {ROTATIONS} INSERT INTO meta VALUES ({VERSION});"))
+    migrate(connection, &format!("{SCHEMA} {ROTATIONS} {RECORDS} INSERT INTO meta VALUES ({VERSION});"))
 }
 
 fn migrate(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
@@ -171,16 +186,21 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
 /// What is read from memory afterwards, and how many rotations are in the log.
 pub(super) fn load(connection: &Connection) -> Result<(Published, usize), ReadError> {
     let (unfolded, logged) = rows::log(connection)?;
-    Ok((Published::new(rows::device_requests(connection)?, unfolded, directory(connection)?), logged))
+    Ok((
+        Published::new(rows::device_requests(connection)?, unfolded, directory(connection, VERSION)?),
+        logged,
+    ))
 }
 
-/// The directory.
-pub(super) fn directory(connection: &Connection) -> Result<Directory, ReadError> {
-    let (version, content): (i64, String) =
-        connection
-            .query_row("SELECT version, content FROM directory", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+/// The directory, from a database of this version or one before.
+pub(super) fn directory(connection: &Connection, schema: i64) -> Result<Directory, ReadError> {
+    let departed = if schema < 3 { "'{}'" } else { "departed" };
+    let sql = format!("SELECT version, content, {departed} FROM directory");
+    let (version, content, departed): (i64, String, String) =
+        connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let bad = |why: String| BadRow { table: "directory", row: format!("version {version}"), why };
     let file: DirectoryFile = serde_json::from_str(&content).map_err(|error| bad(error.to_string()))?;
+    let departed: Departures = serde_json::from_str(&departed).map_err(|error| bad(error.to_string()))?;
     let number = u64::try_from(version).map_err(|error| bad(error.to_string()))?;
-    Ok(Directory::new(file, number).map_err(|problems| bad(problems.to_string()))?)
+    Ok(Directory::new(file, departed, number).map_err(|problems| bad(problems.to_string()))?)
 }

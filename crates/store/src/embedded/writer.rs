@@ -2,7 +2,7 @@
 //!
 //! One turn:
 //! 1. Take what is queued, up to a group.
-//! 2. Load the sessions that were asked for, while no transaction is open: what is loaded is committed, and since
+//! 2. Load the sessions and records that were asked for, while no transaction is open: what is loaded is committed, and since
 //!    nobody else writes to the cache it cannot be overtaken.
 //! 3. Make all commits of the group in one transaction, each with its own outcome.
 //! 4. Show what was committed, then answer.
@@ -31,6 +31,7 @@ use super::published::{Effect, Published};
 use super::rows;
 use super::unfolded::Head;
 use crate::open::OpenError;
+use crate::records::{Record, RecordKey};
 
 /// The most jobs of one group: enough to share a sync widely, few enough that the first does not wait long.
 const GROUP: usize = 512;
@@ -41,14 +42,20 @@ const PAGES_OF_A_LONG_LOG: i64 = 65_536;
 
 /// What the writer is asked for.
 pub(super) enum Job {
-    /// A session that is not in the cache.
-    LoadSession { id: SessionId, answer: oneshot::Sender<Result<Option<Session>, Outage>> },
+    /// What is not in a cache.
+    Load(Load),
     /// The changes of one caller.
     Commit { changes: Vec<Change>, answer: oneshot::Sender<Result<(), CommitError>> },
     /// One batch of a sweep.
     Sweep { now: Timestamp, limit: usize, answer: oneshot::Sender<Result<usize, Outage>> },
     /// The end.
     Close { answer: oneshot::Sender<Result<(), Outage>> },
+}
+
+/// What is read from the disk.
+pub(super) enum Load {
+    Session(SessionId, oneshot::Sender<Result<Option<Session>, Outage>>),
+    Record(RecordKey, oneshot::Sender<Result<Arc<Record>, Outage>>),
 }
 
 /// A transaction that was not made.
@@ -58,7 +65,6 @@ struct Undone {
     damage: bool,
 }
 
-type Load = (SessionId, oneshot::Sender<Result<Option<Session>, Outage>>);
 type Commit = (Vec<Change>, oneshot::Sender<Result<(), CommitError>>);
 
 pub(super) struct Writer {
@@ -171,7 +177,7 @@ impl Writer {
         let mut closing = Vec::new();
         for job in jobs {
             match job {
-                Job::LoadSession { id, answer } => loads.push((id, answer)),
+                Job::Load(load) => loads.push(load),
                 Job::Commit { changes, answer } => commits.push((changes, answer)),
                 Job::Sweep { now, limit, answer } => sweeps.push((now, limit, answer)),
                 Job::Close { answer } => closing.push(answer),
@@ -238,22 +244,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Loads sessions, all in one transaction: a database that is opened for reading is locked and unlocked each time,
+    /// Loads what was asked for, all in one transaction: a database that is opened for reading is locked and unlocked each time,
     /// which costs half of what the reading does.
     fn load_all(&mut self, loads: Vec<Load>) {
         let begun = match self.whole() {
             Ok(()) => self.execute("BEGIN").map_err(|error| self.outage("read", &error, "nothing was read")),
             Err(outage) => Err(outage),
         };
-        let loaded: Vec<_> =
-            loads.iter().map(|(id, _)| begun.clone().and_then(|()| self.load(*id))).collect();
+        let answers = loads.into_iter().map(|load| match load {
+            Load::Session(id, to) => Answer::Session(to, begun.clone().and_then(|()| self.load(id))),
+            Load::Record(key, to) => Answer::Record(to, begun.clone().and_then(|()| self.load_record(key))),
+        });
+        let answers = answers.collect();
         if begun.is_ok()
             && let Err(error) = self.execute("COMMIT")
         {
             self.roll_back("end a read of", &error);
         }
-        let answers = loads.into_iter().zip(loaded);
-        self.answers.give(answers.map(|((_, to), session)| Answer::Loaded(to, session)).collect());
+        self.answers.give(answers);
     }
 
     /// Writes rotations into their heads.
@@ -297,6 +305,17 @@ impl Writer {
             self.published.keep(session.clone());
         }
         Ok(session)
+    }
+
+    fn load_record(&self, key: RecordKey) -> Result<Arc<Record>, Outage> {
+        if let Some(record) = self.published.record(&key) {
+            return Ok(record);
+        }
+        let record =
+            rows::record(&self.connection, &key).map_err(|error| error.outage(self.directory.database()))?;
+        let record = Arc::new(record.unwrap_or_default());
+        self.published.keep_record(key, record.clone());
+        Ok(record)
     }
 
     fn commit(&mut self, commits: Vec<Commit>) {

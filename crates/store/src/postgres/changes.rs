@@ -1,7 +1,7 @@
 //! The SQL of each change, guards included: a guarded statement touches one row, or none when its guard fails.
 
 use doorward_core::device::DeviceRequest;
-use doorward_core::directory::{Directory, DirectoryFile};
+use doorward_core::directory::{Departures, Directory, DirectoryFile};
 use doorward_core::session::{Holder, Session};
 use doorward_core::store::Outage;
 use doorward_core::verdict::Change;
@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::lanes::Rotation;
 use super::statement::{Statement, Value, value};
 use crate::columns::{device_state_columns, end_reason_column, session_state_columns};
+use crate::records::{Put, RecordKey};
 
 /// The statement that makes `change`.
 ///
@@ -42,7 +43,9 @@ pub(super) fn statement(change: Change) -> Result<Statement, Outage> {
                 value(end_reason_column(why)),
             ],
         },
-        Change::ReplaceDirectory { from, file } => replace_directory(from, *file)?,
+        Change::ReplaceDirectory { from, file, departed } => replace_directory(from, *file, departed)?,
+        Change::PutFederatedPerson { from, person } => put_record(Put::federated_person(from, &person)?),
+        Change::ReplaceSigningKeys { from, keys } => put_record(Put::signing_keys(from, &keys)?),
     })
 }
 
@@ -134,15 +137,39 @@ pub(super) fn start_session(session: Session) -> Statement {
     }
 }
 
-fn replace_directory(from: u64, file: DirectoryFile) -> Result<Statement, Outage> {
+fn replace_directory(from: u64, file: DirectoryFile, departed: Departures) -> Result<Statement, Outage> {
     let refuse = |why: &dyn std::fmt::Display| Outage(format!("the directory to be written is wrong: {why}"));
     let content = serde_json::to_string(&file).map_err(|error| refuse(&error))?;
+    let left = serde_json::to_string(&departed).map_err(|error| refuse(&error))?;
     let version = i64::try_from(from).map_err(|error| refuse(&error))?;
-    Directory::new(file, from + 1).map_err(|problems| refuse(&problems))?;
+    Directory::new(file, departed, from + 1).map_err(|problems| refuse(&problems))?;
     Ok(Statement {
-        sql: "UPDATE directory SET version = version + 1, content = $2 WHERE id = 1 AND version = $1",
-        values: vec![value(version), value(content)],
+        sql: "UPDATE directory SET version = version + 1, content = $2, departed = $3 \
+              WHERE id = 1 AND version = $1",
+        values: vec![value(version), value(content), value(left)],
     })
+}
+
+fn put_record(put: Put) -> Statement {
+    let Put { key, from, content } = put;
+    if from == 0 {
+        return insert_record(&key, 1, content);
+    }
+    let (kind, name) = key.columns();
+    Statement {
+        sql: "UPDATE record SET version = version + 1, content = $4 \
+              WHERE kind = $1 AND key = $2 AND version = $3",
+        values: vec![value(kind), bytes(Some(name)), value(from), value(content)],
+    }
+}
+
+/// The statement that writes a record. Its values are all columns, in the order of the table's copies too.
+pub(super) fn insert_record(key: &RecordKey, version: i64, content: String) -> Statement {
+    let (kind, name) = key.columns();
+    Statement {
+        sql: "INSERT INTO record (kind, key, version, content) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        values: vec![value(kind), bytes(Some(name)), value(version), value(content)],
+    }
 }
 
 /// A text as the bytes of a BYTEA.

@@ -21,12 +21,16 @@ use super::{changes, rows};
 use crate::columns::BadRow;
 use crate::copy::CopyError;
 use crate::copy::row::{Counts, PAGE, Place, Row};
+use crate::records::{Record, RecordKey};
 
 /// How long a statement of a copy may take: one counts all sessions.
 const STATEMENT_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long the other end may work between two statements. A copy whose machine is gone holds its locks as long.
 const IDLE_TIMEOUT: Duration = Duration::from_hours(1);
 
+/// The columns in the order of the values of `changes::insert_record`.
+const COPY_RECORDS: &str = "COPY record (kind, key, version, content) FROM STDIN (FORMAT binary)";
+const RECORD_TYPES: [Type; 4] = [Type::TEXT, Type::BYTEA, Type::INT8, Type::TEXT];
 /// The columns in the order of the values of `changes::start_session`.
 const COPY_SESSIONS: &str = "COPY session (id, person, client, client_name, scopes, created_at, authenticated_at, \
                              expires_at, generation, rotated_at, ended_at, end_reason) FROM STDIN (FORMAT binary)";
@@ -87,7 +91,8 @@ impl Snapshot {
     }
 
     pub(crate) async fn count(&self) -> Result<Counts, CopyError> {
-        let sql = "SELECT (SELECT count(*) FROM session), (SELECT count(*) FROM device_request)";
+        let sql = "SELECT (SELECT count(*) FROM session), (SELECT count(*) FROM device_request), \
+                   (SELECT count(*) FROM record)";
         let counted = self.0.rows(sql, &[]).await?;
         let directory = self.0.rows(rows::DIRECTORY, &[]).await?;
         let count = |at| -> Result<u64, CopyError> {
@@ -97,16 +102,24 @@ impl Snapshot {
         Ok(Counts {
             sessions: count(0)?,
             device_requests: count(1)?,
+            records: count(2)?,
             directory_version: rows::read_version(self.0.one(&directory)?).map_err(|bad| self.0.bad(&bad))?,
         })
     }
 
-    pub(crate) async fn page(&self, place: Place) -> Result<Vec<Row>, CopyError> {
+    pub(crate) async fn page(&self, place: &Place) -> Result<Vec<Row>, CopyError> {
         match place {
             Place::Directory => {
                 let rows = self.0.rows(rows::DIRECTORY, &[]).await?;
                 let directory = rows::read_directory(self.0.one(&rows)?).map_err(|bad| self.0.bad(&bad))?;
                 Ok(vec![Row::directory(&directory)])
+            }
+            Place::Records(after) => {
+                let (kind, name) = after.as_ref().map_or(("", ""), RecordKey::columns);
+                let name = name.as_bytes();
+                let rows = self.0.rows(rows::RECORDS_AFTER, &[&kind, &name, &page_rows()]).await?;
+                let records = rows.iter().map(|row| rows::read_record(row).and_then(Row::record));
+                records.collect::<Result<_, _>>().map_err(|bad| self.0.bad(&bad))
             }
             Place::DeviceRequests(after) => {
                 let after = after.map(|id| *id.as_bytes());
@@ -135,8 +148,7 @@ impl Snapshot {
                 None => return Ok(Vec::new()),
             },
         };
-        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-        let rows = self.0.rows(sql, &[&from, &limit]).await?;
+        let rows = self.0.rows(sql, &[&from, &page_rows()]).await?;
         rows.iter().map(read).collect::<Result<_, _>>().map_err(|bad| self.0.bad(&bad))
     }
 }
@@ -156,21 +168,28 @@ impl Target {
     }
 
     pub(crate) async fn write(&mut self, rows: Vec<Row>) -> Result<(), CopyError> {
-        let (mut sessions, mut requests) = (Vec::new(), Vec::new());
+        let (mut records, mut sessions, mut requests) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
             match row {
-                Row::Directory { version, file } => {
+                Row::Directory { version, file, departed } => {
                     let refuse = |why: &dyn std::fmt::Display| self.0.failure(why);
                     let content = serde_json::to_string(&file).map_err(|error| refuse(&error))?;
                     let version = i64::try_from(version).map_err(|error| refuse(&error))?;
-                    let sql =
-                        "UPDATE directory SET version = $1, content = $2 WHERE id = 1 RETURNING version";
-                    self.0.rows(sql, &[&version, &content]).await?;
+                    let departed = serde_json::to_string(&departed).map_err(|error| refuse(&error))?;
+                    let sql = "UPDATE directory SET version = $1, content = $2, departed = $3 WHERE id = 1 \
+                               RETURNING version";
+                    self.0.rows(sql, &[&version, &content, &departed]).await?;
+                }
+                Row::Record(key, Record { version, content }) => {
+                    let version = key.version_column(version);
+                    let version = version.map_err(|outage| self.0.failure(&outage))?;
+                    records.push(changes::insert_record(&key, version, content).values);
                 }
                 Row::DeviceRequest(request) => requests.push(changes::open_device_request(request).values),
                 Row::Session(session) => sessions.push(changes::start_session(session).values),
             }
         }
+        self.copy(COPY_RECORDS, &RECORD_TYPES, records).await?;
         self.copy(COPY_DEVICE_REQUESTS, &DEVICE_REQUEST_TYPES, requests).await?;
         self.copy(COPY_SESSIONS, &SESSION_TYPES, sessions).await
     }
@@ -193,7 +212,8 @@ impl Target {
     /// Ends the writing.
     pub(crate) async fn written(&mut self) -> Result<Snapshot, CopyError> {
         // The first requests shall not be planned for empty tables.
-        let analyzed = self.0.lease.batch_execute("ANALYZE session; ANALYZE device_request").await;
+        let analyzed =
+            self.0.lease.batch_execute("ANALYZE session; ANALYZE device_request; ANALYZE record").await;
         analyzed.map_err(|error| self.0.error(&error))?;
         Ok(Snapshot(self.0.clone()))
     }
@@ -209,6 +229,11 @@ impl Target {
             }
         })
     }
+}
+
+/// How many rows are read together, as SQL takes it.
+fn page_rows() -> i64 {
+    i64::try_from(PAGE).unwrap_or(i64::MAX)
 }
 
 /// A transaction, which is rolled back when this is dropped.

@@ -45,6 +45,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, oldest_server: 1, sql: include_str!("migrations/0001_first.sql") },
     Migration { version: 2, oldest_server: 1, sql: include_str!("migrations/0002_allowances.sql") },
+    Migration { version: 3, oldest_server: 2, sql: include_str!("migrations/0003_records.sql") },
 ];
 
 /// The version that this server reads and writes.

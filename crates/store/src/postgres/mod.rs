@@ -1,6 +1,6 @@
 //! The PostgreSQL backend: one database for any number of nodes, none of which keeps state of its own.
 //!
-//! - Any node answers any request at any moment. Sessions and device requests are read from the database each time,
+//! - Any node answers any request at any moment. Sessions, device requests and records are read from the database each time,
 //!   one statement each; only the directory is kept in memory, for a second at most. So a refresh costs
 //!   two round trips, its read and its guarded write, and what one node ended is ended on all.
 //! - Guards are in the SQL. A change alone is one statement; several are one transaction in READ COMMITTED, rolled
@@ -19,15 +19,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use doorward_core::device::DeviceRequest;
 use doorward_core::directory::Directory;
+use doorward_core::federated::FederatedPerson;
 use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
+use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
+use crate::records::{Record, RecordKey};
 use database::Database;
 use directory::KeptDirectory;
 use lanes::{Lanes, Rotation};
@@ -168,6 +171,15 @@ impl Store for PostgresStore {
 
     async fn directory(&self) -> Result<Arc<Directory>, Outage> {
         self.running().await?.directory.get().await
+    }
+
+    async fn federated_person(&self, id: &PersonId) -> Result<(u64, Option<FederatedPerson>), Outage> {
+        let key = RecordKey::FederatedPerson(id.clone());
+        rows::record(self.database().await?, &key, |record| record.federated_person(id)).await
+    }
+
+    async fn signing_keys(&self) -> Result<SigningKeys, Outage> {
+        rows::record(self.database().await?, &RecordKey::SigningKeys, Record::signing_keys).await
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use doorward_core::device::{DeviceRequest, KNOWN_AFTER_EXPIRY, Requester};
-use doorward_core::directory::{Directory, DirectoryFile};
+use doorward_core::directory::{Departures, Directory, DirectoryFile};
 use doorward_core::ids::{ClientId, DeviceRequestId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::database::Database;
 use super::statement::{Statement, value};
 use crate::columns::{self, BadColumn, BadRow};
+use crate::records::{Record, RecordKey};
 
 macro_rules! select_session {
     ($rest:literal) => {
@@ -38,7 +39,10 @@ macro_rules! select_device_request {
 }
 
 /// Reads the directory.
-pub(super) const DIRECTORY: &str = "SELECT version, content FROM directory WHERE id = 1";
+pub(super) const DIRECTORY: &str = "SELECT version, content, departed FROM directory WHERE id = 1";
+/// Reads a page of the records in the order of their names, after a name.
+pub(super) const RECORDS_AFTER: &str = "SELECT kind, key, version, content FROM record WHERE (kind, key) > ($1, $2) \
+                                        ORDER BY kind, key LIMIT $3";
 /// Reads a page of the sessions in the order of their ids, from an id on.
 pub(super) const SESSIONS_FROM: &str = select_session!("WHERE id >= $1 ORDER BY id LIMIT $2");
 /// Reads a page of the device requests in the order of their ids, from an id on.
@@ -123,13 +127,45 @@ pub(super) async fn directory(database: &Database) -> Result<Directory, Outage> 
         .and_then(|row| read_directory(row).map_err(|bad| unreadable(database, &bad)))
 }
 
-/// The directory, from its version and content.
+/// The directory, from all of its columns.
 pub(super) fn read_directory(row: &Row) -> Result<Directory, BadRow> {
     let version = read_version(row)?;
     let bad = |why: String| BadRow { table: "directory", row: format!("version {version}"), why };
     let content = row.try_get("content").map_err(|error| bad(error.to_string()))?;
     let file: DirectoryFile = serde_json::from_str(content).map_err(|error| bad(error.to_string()))?;
-    Directory::new(file, version).map_err(|problems| bad(problems.to_string()))
+    let departed = row.try_get("departed").map_err(|error| bad(error.to_string()))?;
+    let departed: Departures = serde_json::from_str(departed).map_err(|error| bad(error.to_string()))?;
+    Directory::new(file, departed, version).map_err(|problems| bad(problems.to_string()))
+}
+
+/// The record of this name; one of version 0 when there is none.
+pub(super) async fn record<T>(
+    database: &Database,
+    key: &RecordKey,
+    read: impl FnOnce(&Record) -> Result<T, BadRow>,
+) -> Result<T, Outage> {
+    let sql = "SELECT version, content FROM record WHERE kind = $1 AND key = $2";
+    let (kind, name) = key.columns();
+    let values = vec![value(kind), value(name.as_bytes().to_vec())];
+    let rows = database.rows(&Statement { sql, values }).await?;
+    let record = rows.first().map_or_else(|| Ok(Record::default()), |row| read_content(row, key));
+    record.and_then(|record| read(&record)).map_err(|bad| unreadable(database, &bad))
+}
+
+/// A record, from all of its columns.
+pub(super) fn read_record(row: &Row) -> Result<(RecordKey, Record), BadRow> {
+    let bad = |why: String| BadRow { table: "record", row: "whose name cannot be read".into(), why };
+    let kind = row.try_get("kind").map_err(|error| bad(error.to_string()))?;
+    let name: Vec<u8> = row.try_get("key").map_err(|error| bad(error.to_string()))?;
+    let key = RecordKey::parse(kind, String::from_utf8(name).map_err(|error| bad(error.to_string()))?)?;
+    let record = read_content(row, &key)?;
+    Ok((key, record))
+}
+
+fn read_content(row: &Row, key: &RecordKey) -> Result<Record, BadRow> {
+    let version = row.try_get("version").map_err(|error| key.bad(&error))?;
+    let content = row.try_get("content").map_err(|error| key.bad(&error))?;
+    Record::of_columns(key, version, content)
 }
 
 /// What is swept: how, and how long after its time.

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use doorward_core::device::{DeviceRequest, DeviceState, Requester};
+use doorward_core::directory::Departures;
+use doorward_core::federated::FederatedPerson;
 use doorward_core::session::{EndReason, Holder, Session, SessionState};
+use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::Store;
 use doorward_core::verdict::Change;
 use doorward_store::contract::fixtures::*;
@@ -15,8 +18,8 @@ use doorward_store::{EmbeddedStore, Location, OpenError, open};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::Embedded;
 use crate::postgres::server::Server;
+use crate::{Embedded, FIRST_VERSION, SECOND_VERSION};
 
 /// How many sessions [`fill`] makes.
 const SESSIONS: u64 = 8;
@@ -51,16 +54,44 @@ fn all_requests() -> Vec<DeviceRequest> {
     ]
 }
 
+fn all_departed() -> Departures {
+    [(person("carol"), NOW), (person("Ω\"'"), later(1))].into()
+}
+
+/// The versions they were made from, and people.
+fn all_federated() -> Vec<(u64, FederatedPerson)> {
+    let odd = FederatedPerson { subject: "a\0b '☁\"".into(), email: None, ..federated_person("Ω\"'") };
+    vec![(0, federated_person("alice")), (4, odd), (1, federated_person("{"))]
+}
+
 /// Something of everything that a store can keep.
 async fn fill(store: &Arc<dyn Store>) {
     commit(store, [replace_directory(0, &["alice"])]).await;
-    commit(store, [replace_directory(1, &["alice", "bob"])]).await;
+    let file = Box::new(directory_of(&["alice", "bob"]));
+    commit(store, [Change::ReplaceDirectory { from: 1, file, departed: all_departed() }]).await;
     commit(store, all_sessions().into_iter().map(Change::StartSession)).await;
     commit(store, all_requests().into_iter().map(Change::OpenDeviceRequest)).await;
+    for (from, person) in all_federated() {
+        let person = Box::new(person);
+        commit(store, (0..=from).map(|from| Change::PutFederatedPerson { from, person: person.clone() }))
+            .await;
+    }
+    commit(store, [replace_keys(0, &[1]), replace_keys(1, &[1, 2])]).await;
 }
 
 /// Looks whether the store has what [`fill`] wrote, and works.
 async fn check(store: &Arc<dyn Store>) {
+    assert_eq!(stored_directory(store).await.departed(), &all_departed());
+    for (from, expected) in all_federated() {
+        assert_eq!(stored_federated(store, expected.id.as_str()).await, (from + 1, Some(expected)));
+    }
+    let keys = vec![signing_key(1), signing_key(2)];
+    assert_eq!(stored_keys(store).await, SigningKeys { version: 2, keys });
+    check_what_the_first_version_has(store).await;
+    commit(store, [put_person(1, "alice"), put_person(0, "carol"), replace_keys(2, &[3])]).await;
+}
+
+async fn check_what_the_first_version_has(store: &Arc<dyn Store>) {
     for (n, expected) in (0..SESSIONS).zip(all_sessions()) {
         assert_eq!(stored(store, n).await, expected);
     }
@@ -83,7 +114,7 @@ async fn with_store(location: &Location, look: impl AsyncFnOnce(&Arc<dyn Store>)
 }
 
 const WHOLE: Copied =
-    Copied { sessions: SESSIONS, device_requests: REQUESTS, directory_version: 2, bytes: None };
+    Copied { sessions: SESSIONS, device_requests: REQUESTS, records: 4, directory_version: 2, bytes: None };
 
 fn count(database: &Path, table: &str) -> u64 {
     let sql = format!("SELECT count(*) FROM {table}");
@@ -369,6 +400,12 @@ async fn a_row_that_cannot_be_read_ends_the_copy_and_is_named() {
         ("DELETE FROM head WHERE seq = 2", &session_1, "head has no row"),
         ("UPDATE device_request SET state = 'lost'", "table device_request", "lost"),
         ("UPDATE directory SET content = '{'", "table directory", "EOF"),
+        ("UPDATE directory SET departed = '{'", "table directory", "EOF"),
+        ("UPDATE record SET content = '{}' WHERE key = '{'", "row federated_person {", "missing field"),
+        ("UPDATE record SET content = '[{}]' WHERE key = ''", "row signing_keys", "missing field"),
+        ("UPDATE record SET version = 0 WHERE key = 'alice'", "row federated_person alice", "version"),
+        ("UPDATE record SET key = 'bob' WHERE key = 'alice'", "row federated_person bob", "alice"),
+        ("UPDATE record SET kind = 'photo' WHERE key = ''", "table record, row photo", "kind"),
     ];
     for (edit, row, complaint) in edits {
         let (embedded, scratch) = (Embedded::new(), Scratch::new());
@@ -453,6 +490,8 @@ async fn a_target_that_holds_anything_is_refused_and_left_alone() {
         (start(60), "sessions (1)"),
         (open_request(60), "device requests (1)"),
         (replace_directory(0, &["carol"]), "a directory (version 1)"),
+        (replace_keys(0, &[1]), "signing keys or people of identity sources (1)"),
+        (put_person(0, "alice"), "signing keys or people of identity sources (1)"),
     ] {
         let embedded = Embedded::new();
         commit(&embedded.store(), [change.clone()]).await;
@@ -532,15 +571,21 @@ async fn rotations_that_are_not_folded_into_the_heads_are_copied() {
 }
 
 #[tokio::test]
-async fn a_backup_of_the_first_version_is_restored() {
-    let (embedded, scratch) = (Embedded::new(), Scratch::new());
-    fill(&embedded.store()).await;
-    embedded.store.close().await.unwrap();
-    let first = "DROP TABLE rotation; UPDATE meta SET schema_version = 1; PRAGMA journal_mode = DELETE";
-    embedded.sqlite().execute_batch(first).unwrap();
-    std::fs::copy(embedded.database(), scratch.file()).unwrap();
-    copy::restore(&scratch.file(), &scratch.location(), &mut quiet).await.unwrap();
-    with_store(&scratch.location(), check).await;
+async fn a_backup_of_a_version_before_is_restored() {
+    for older in [SECOND_VERSION, FIRST_VERSION] {
+        let (embedded, scratch, server) = (Embedded::new(), Scratch::new(), Server::start().await);
+        let (_, shared) = postgres(&server).await;
+        fill(&embedded.store()).await;
+        embedded.store.close().await.unwrap();
+        let older = format!("{older} PRAGMA journal_mode = DELETE");
+        embedded.sqlite().execute_batch(&older).unwrap();
+        std::fs::copy(embedded.database(), scratch.file()).unwrap();
+        for target in [scratch.location(), shared] {
+            let restored = copy::restore(&scratch.file(), &target, &mut quiet).await.unwrap();
+            assert_eq!(Copied { bytes: None, ..restored }, Copied { records: 0, ..WHOLE });
+            with_store(&target, check_what_the_first_version_has).await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -559,9 +604,9 @@ async fn a_source_that_is_not_ours_or_not_there_is_refused() {
         0
     );
     server.node(&database).ready().await.unwrap();
-    server.sql(&database, "INSERT INTO doorward_schema VALUES (3, 1, 'x')").await;
+    server.sql(&database, "INSERT INTO doorward_schema VALUES (4, 3, 'x')").await;
     let refused = copy::backup(&shared, &scratch.file(), &mut quiet).await.unwrap_err();
-    assert!(matches!(refused, CopyError::Schema { found: 3, .. }), "{refused}");
+    assert!(matches!(refused, CopyError::Schema { found: 4, .. }), "{refused}");
 
     let restore = async || copy::restore(&scratch.file(), &scratch.location(), &mut quiet).await.unwrap_err();
     assert!(missing(&restore().await));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use doorward_core::device::DeviceState;
 use doorward_core::session::SessionState;
+use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::{CommitError, Store};
 use doorward_store::contract::fixtures::*;
 use doorward_store::{EmbeddedStore, OpenError};
@@ -14,7 +15,8 @@ use crate::Embedded;
 /// Something of everything.
 async fn fill(embedded: &Embedded) {
     let store = &embedded.store();
-    commit(store, [replace_directory(0, &["alice"])]).await;
+    commit(store, [replace_directory(0, &["alice"]), put_person(0, "alice"), put_person(1, "alice")]).await;
+    commit(store, [replace_keys(0, &[1, 2])]).await;
     commit(store, [start(1), start(2), start(3), open_request(1), open_request(2)]).await;
     commit(store, [rotate(1, 0), rotate(1, 1)]).await;
     commit(store, [end(2), move_request(1, DeviceState::Pending, approved())]).await;
@@ -36,6 +38,9 @@ async fn check(store: &dyn Store) {
     assert_eq!(store.device_requests_kept(address(1)).await.unwrap().from_address, 3);
     let directory = store.directory().await.unwrap();
     assert_eq!((directory.version(), directory.file()), (1, &directory_of(&["alice"])));
+    assert_eq!(store.federated_person(&person("alice")).await, Ok((2, Some(federated_person("alice")))));
+    let keys = vec![signing_key(1), signing_key(2)];
+    assert_eq!(store.signing_keys().await, Ok(SigningKeys { version: 1, keys }));
     let listed = store.sessions_of(&person("alice"), NOW, 10).await.unwrap();
     assert_eq!(listed.len(), 2);
 }

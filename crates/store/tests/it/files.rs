@@ -3,12 +3,14 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use doorward_core::directory::Departures;
+use doorward_core::verdict::Change;
 use doorward_store::contract::fixtures::*;
 use doorward_store::{EmbeddedStore, OpenError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::Embedded;
+use crate::{Embedded, FIRST_VERSION, SECOND_VERSION};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -58,16 +60,26 @@ async fn a_database_of_another_version_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_database_of_the_first_version_is_brought_forward() {
-    let embedded = Embedded::new();
-    commit(&embedded.store(), [start(1), start(2)]).await;
-    let embedded = embedded
-        .edited("DROP TABLE rotation; UPDATE meta SET schema_version = 1; UPDATE head SET generation = 4")
-        .await;
-    commit(&embedded.store(), [rotate(1, 4)]).await;
-    let embedded = embedded.reopened().await;
-    assert_eq!(stored(&embedded.store(), 1).await.generation, 5);
-    assert_eq!(stored(&embedded.store(), 2).await.generation, 4);
+async fn a_database_of_a_version_before_is_brought_forward() {
+    for older in [SECOND_VERSION, FIRST_VERSION] {
+        let embedded = Embedded::new();
+        let directory = replace_directory(0, &["alice"]);
+        commit(&embedded.store(), [start(1), start(2), open_request(1), directory]).await;
+        let embedded = embedded.edited(&format!("{older} UPDATE head SET generation = 4")).await;
+        assert_eq!(stored_directory(&embedded.store()).await.departed(), &Departures::new());
+        assert_eq!(stored_request(&embedded.store(), 1).await, device_request(1));
+        let file = Box::new(directory_of(&["bob"]));
+        let departed: Departures = [(person("alice"), NOW)].into();
+        let change = Change::ReplaceDirectory { from: 1, file, departed: departed.clone() };
+        commit(&embedded.store(), [rotate(1, 4), change, put_person(0, "bob"), replace_keys(0, &[1])]).await;
+        let embedded = embedded.reopened().await;
+        let store = &embedded.store();
+        assert_eq!(stored(store, 1).await.generation, 5);
+        assert_eq!(stored(store, 2).await.generation, 4);
+        assert_eq!(stored_directory(store).await.departed(), &departed);
+        assert_eq!(stored_federated(store, "bob").await, (1, Some(federated_person("bob"))));
+        assert_eq!(stored_keys(store).await.keys, [signing_key(1)]);
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The schema: made once, brought forward, and refused when it is not ours.
 
+use doorward_core::directory::Departures;
 use doorward_core::store::{Allowance, Store};
+use doorward_core::verdict::Change;
 use doorward_store::contract::fixtures::*;
 use doorward_store::postgres::{PostgresError, Schema};
 use doorward_store::{Location, OpenError, open};
@@ -21,7 +23,7 @@ async fn nodes_that_start_at_once_on_an_empty_database_all_start() {
         for ready in starting.join_all().await {
             assert_eq!(ready, Ok(()));
         }
-        assert_eq!(server.number(&database, "SELECT count(*) FROM doorward_schema").await, 2);
+        assert_eq!(server.number(&database, "SELECT count(*) FROM doorward_schema").await, 3);
         assert_eq!(server.number(&database, "SELECT count(*) FROM directory").await, 1);
     }
 }
@@ -54,11 +56,11 @@ async fn a_schema_that_is_not_ours_is_refused() {
         refused
     };
     for edit in [
-        "INSERT INTO doorward_schema VALUES (3, 3, 'x')",
-        "INSERT INTO doorward_schema VALUES (3, 2, 'x'), (4, 2, 'x')",
+        "INSERT INTO doorward_schema VALUES (4, 4, 'x')",
+        "INSERT INTO doorward_schema VALUES (4, 3, 'x'), (5, 3, 'x')",
     ] {
         let refused = refusal(edit).await;
-        assert!(matches!(refused, PostgresError::UnknownSchema { known: 2, .. }), "{edit}: {refused}");
+        assert!(matches!(refused, PostgresError::UnknownSchema { known: 3, .. }), "{edit}: {refused}");
     }
     for edit in ["UPDATE doorward_schema SET checksum = 'x'", "DELETE FROM doorward_schema WHERE version = 1"]
     {
@@ -77,10 +79,11 @@ async fn the_schema_of_the_next_version_is_used_if_it_lets_us() {
     server
         .sql(
             &database,
-            "BEGIN; INSERT INTO doorward_schema VALUES (3, 2, 'x'); ALTER TABLE session ADD COLUMN more TEXT; \
+            "BEGIN; INSERT INTO doorward_schema VALUES (4, 3, 'x'); ALTER TABLE session ADD COLUMN more TEXT; \
              ALTER TABLE device_request ADD COLUMN more BIGINT NOT NULL DEFAULT 7; \
              ALTER TABLE directory ADD COLUMN more TEXT; \
-             ALTER TABLE allowance ADD COLUMN more TEXT; COMMIT",
+             ALTER TABLE allowance ADD COLUMN more TEXT; \
+             ALTER TABLE record ADD COLUMN more TEXT; COMMIT",
         )
         .await;
     let restarted = super::shared(server.node(&database));
@@ -90,39 +93,61 @@ async fn the_schema_of_the_next_version_is_used_if_it_lets_us() {
         assert_eq!(stored(node, 1).await.generation, n - 1);
         assert_eq!(stored_request(node, 1).await, device_request(1));
         assert_eq!(node.take(&[allowance(1)], NOW).await, Ok(n == 2));
+        commit(node, [put_person(u64::from(n) - 2, "alice"), replace_keys(u64::from(n) - 2, &[1])]).await;
+        assert_eq!(stored_federated(node, "alice").await.0, u64::from(n) - 1);
     }
 }
 
-/// Nodes of version 1 go on working beside those of version 2: what they know of stays what it was.
+/// Nodes of the version before go on working beside those of the next: what they know of stays what it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn version_two_only_adds_to_version_one() {
+async fn a_version_only_adds_to_the_one_before() {
     let server = Server::start().await;
-    let (database, nodes) = super::nodes(&server, 3).await;
-    commit(&nodes[0], [start(1), open_request(1), replace_directory(0, &["alice"])]).await;
     let known_to_one = "SELECT hashtext(string_agg(concat(table_name, column_name, data_type, is_nullable, \
-                        column_default), ';' ORDER BY 1))::BIGINT FROM information_schema.columns \
-                        WHERE table_schema = 'public' AND table_name <> 'allowance'";
-    let after = server.number(&database, known_to_one).await;
-    server.sql(&database, "DROP TABLE allowance; DELETE FROM doorward_schema WHERE version = 2").await;
-    assert_eq!(server.number(&database, known_to_one).await, after);
-    let oldest_server = "SELECT oldest_server FROM doorward_schema WHERE version = 2";
+                        column_default), ';' ORDER BY table_name, column_name))::BIGINT \
+                        FROM information_schema.columns WHERE table_schema = 'public' \
+                        AND table_name NOT IN ('allowance', 'record') AND column_name <> 'departed'";
+    let back_to_two = "DROP TABLE record; ALTER TABLE directory DROP COLUMN departed; \
+                       DELETE FROM doorward_schema WHERE version = 3;";
+    let back_to_one =
+        &format!("{back_to_two} DROP TABLE allowance; DELETE FROM doorward_schema WHERE version = 2");
+    for (version, back) in [(1, &**back_to_one), (2, back_to_two)] {
+        let (database, nodes) = super::nodes(&server, 3).await;
+        commit(&nodes[0], [start(1), open_request(1), replace_directory(0, &["alice"])]).await;
+        let after = server.number(&database, known_to_one).await;
+        server.sql(&database, back).await;
+        assert_eq!(server.number(&database, known_to_one).await, after);
 
-    assert_eq!(server.node(&database).schema().await, Ok(Schema::Behind(1)));
-    let mut starting = JoinSet::new();
-    for _ in 0..4 {
-        let node = server.node(&database);
-        starting.spawn(async move { node.ready().await });
+        assert_eq!(server.node(&database).schema().await, Ok(Schema::Behind(version)));
+        let mut starting = JoinSet::new();
+        for _ in 0..4 {
+            let node = server.node(&database);
+            starting.spawn(async move { node.ready().await });
+        }
+        for ready in starting.join_all().await {
+            assert_eq!(ready, Ok(()));
+        }
+        let oldest_server = "SELECT sum(oldest_server)::BIGINT FROM doorward_schema";
+        assert_eq!(server.number(&database, oldest_server).await, 1 + 1 + 2);
+        assert_eq!(server.number(&database, known_to_one).await, after);
+        let node = super::shared(server.node(&database));
+        assert_eq!(stored(&node, 1).await, session(1));
+        assert_eq!(stored_request(&node, 1).await, device_request(1));
+        assert_eq!(stored_directory(&node).await.version(), 1);
+        assert_eq!(node.take(&[allowance(1)], NOW).await, Ok(true));
+        let departed: Departures = [(person("alice"), NOW)].into();
+        let file = Box::new(directory_of(&["bob"]));
+        let change = Change::ReplaceDirectory { from: 1, file, departed: departed.clone() };
+        commit(&node, [change, put_person(0, "alice"), replace_keys(0, &[1])]).await;
+        // As a node of version 2 replaces it.
+        let replace =
+            "UPDATE directory SET version = version + 1, content = '{}' WHERE id = 1 AND version = 2";
+        server.sql(&database, replace).await;
+        let other = super::shared(server.node(&database));
+        let directory = stored_directory(&other).await;
+        assert_eq!((directory.version(), directory.departed()), (3, &departed));
+        assert_eq!(stored_federated(&other, "alice").await.0, 1);
+        assert_eq!(stored_keys(&other).await.keys, [signing_key(1)]);
     }
-    for ready in starting.join_all().await {
-        assert_eq!(ready, Ok(()));
-    }
-    assert_eq!(server.number(&database, oldest_server).await, 1);
-    assert_eq!(server.number(&database, known_to_one).await, after);
-    let node = super::shared(server.node(&database));
-    assert_eq!(stored(&node, 1).await, session(1));
-    assert_eq!(stored_request(&node, 1).await, device_request(1));
-    assert_eq!(stored_directory(&node).await.version(), 1);
-    assert_eq!(node.take(&[allowance(1)], NOW).await, Ok(true));
 }
 
 /// One, and one more an hour later.
