@@ -25,9 +25,8 @@ const OWN_SESSION: &str = "doorward";
 pub struct AssumeRoleOptions {
     /// How the backend is reached.
     pub backend: Backend,
-    /// `role_arn`: the role of those permission sets that name none themselves, with `{account}` and `{role}`;
-    /// `arn:aws:iam::{account}:role/{role}` when absent.
-    pub role_arn: Option<String>,
+    /// `role_arn`: the role of those permission sets that name none themselves, with `{account}` and `{role}`.
+    pub role_arn: String,
     /// `external_id`: what the people's roles are assumed with (sts model `ExternalId`, 2 to 1224 characters).
     pub external_id: Option<String>,
     /// `through`: the ARNs of the roles that are assumed one after the other before a person's.
@@ -46,35 +45,20 @@ pub struct AccessKey {
 }
 
 impl AccessKey {
-    /// Reads `aws_access_key_id` and `aws_secret_access_key`, each a line of its own, as in a credentials file of AWS. Other
-    /// lines must be comments, or name a section.
+    /// Reads the content of `access_key_file`: the id in the first line, the secret in the second.
     ///
     /// # Errors
     /// [`BadOption`]. It holds nothing of the text.
     pub fn parse(text: &str) -> Result<Self, BadOption> {
-        let bad = |why: &str| BadOption::new("access_key_file", why);
-        let (mut id, mut secret) = (None, None);
-        for line in text.lines().map(str::trim) {
-            if line.is_empty() || line.starts_with(['#', ';', '[']) {
-                continue;
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        match lines[..] {
+            [id, secret] if !id.contains(char::is_whitespace) && !secret.contains(char::is_whitespace) => {
+                Ok(Self { id: id.to_owned(), secret: SecretAccessKey::new(secret) })
             }
-            let (name, value) = line.split_once('=').ok_or_else(|| bad("a line has no `=`"))?;
-            let slot = match name.trim() {
-                "aws_access_key_id" => &mut id,
-                "aws_secret_access_key" => &mut secret,
-                _ => {
-                    return Err(bad(
-                        "it may have aws_access_key_id and aws_secret_access_key, and nothing else",
-                    ));
-                }
-            };
-            if value.trim().is_empty() || slot.replace(value.trim().to_owned()).is_some() {
-                return Err(bad("a value is empty or occurs twice"));
-            }
-        }
-        match (id, secret) {
-            (Some(id), Some(secret)) => Ok(Self { id, secret: SecretAccessKey::new(secret) }),
-            _ => Err(bad("it must have a line aws_access_key_id = … and a line aws_secret_access_key = …")),
+            _ => Err(BadOption::new(
+                "access_key_file",
+                "it must have the id in its first line, the secret in its second, and nothing else",
+            )),
         }
     }
 }
@@ -95,7 +79,7 @@ impl AssumeRole {
     /// [`BadOption`].
     pub async fn new(options: AssumeRoleOptions) -> Result<Self, BadOption> {
         let AssumeRoleOptions { backend, role_arn, external_id, through, access_key } = options;
-        let role_arn = super::role_arn(role_arn)?;
+        sts::check_role_arn(&role_arn)?;
         if external_id.as_ref().is_some_and(|id| !(2..=1224).contains(&id.chars().count())) {
             return Err(BadOption::new("external_id", "it must have 2 to 1224 characters"));
         }

@@ -14,7 +14,7 @@ const HASH: usize = 12;
 /// Names have 2 to 64 characters of `[\w+=,.@-]`. From a user name that is none, a readable one is made, and a hash of the
 /// user name is appended. A user name that itself looks like a made one gets a hash too, so no two people share one.
 #[must_use]
-pub fn session_name(person: &PersonId) -> String {
+pub(super) fn session_name(person: &PersonId) -> String {
     let name = person.as_str();
     let fits = (2..=LONGEST).contains(&name.len()) && name.chars().all(is_allowed);
     if fits && !looks_made(name) {

@@ -77,9 +77,8 @@ pub struct WebIdentityOptions {
     pub issuer: String,
     /// `audience`: `aud` of its tokens.
     pub audience: String,
-    /// `role_arn`: the role of those permission sets that name none themselves, with `{account}` and `{role}`;
-    /// `arn:aws:iam::{account}:role/{role}` when absent.
-    pub role_arn: Option<String>,
+    /// `role_arn`: the role of those permission sets that name none themselves, with `{account}` and `{role}`.
+    pub role_arn: String,
 }
 
 /// The broker `web-identity`.
@@ -102,12 +101,13 @@ impl WebIdentity {
         tokens: Arc<dyn IdentityTokens>,
         entropy: SharedEntropy,
     ) -> Result<Self, BadOption> {
-        let role_arn = super::role_arn(options.role_arn)?;
-        if options.issuer.is_empty() || options.audience.is_empty() {
+        let WebIdentityOptions { backend, issuer, audience, role_arn } = options;
+        sts::check_role_arn(&role_arn)?;
+        if audience.is_empty() {
             return Err(BadOption::new("audience", "it must not be empty"));
         }
-        let sts = Client::from_conf(options.backend.client()?.build());
-        Ok(Self { issuer: options.issuer, audience: options.audience, role_arn, tokens, entropy, sts })
+        let sts = Client::from_conf(backend.client()?.build());
+        Ok(Self { issuer, audience, role_arn, tokens, entropy, sts })
     }
 
     fn claims(&self, request: &RoleRequest) -> Result<Claims, BrokerError> {

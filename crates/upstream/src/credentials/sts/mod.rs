@@ -13,7 +13,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use doorward_core::credentials::{BrokerError, BrokerStep, RoleCredentials, RoleRequest};
 use doorward_core::ids::BrokerName;
 use doorward_core::secret::{SecretAccessKey, SessionToken};
-use doorward_core::template::BadTemplate;
+use doorward_core::template::{self, BadTemplate};
 use doorward_core::time::Timestamp;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -22,9 +22,6 @@ use url::{Host, Url};
 
 mod capped;
 pub(super) mod failure;
-
-/// The role to assume, where neither the broker nor the permission set says.
-pub(super) const DEFAULT_ROLE_ARN: &str = "arn:aws:iam::{account}:role/{role}";
 
 /// How often a call is tried: a dead connection or a moment's fault is got over, and no more.
 const MOST_ATTEMPTS: u32 = 3;
@@ -188,6 +185,13 @@ pub(super) fn timeouts(attempt: Duration) -> TimeoutConfig {
         .operation_attempt_timeout(attempt)
         .operation_timeout((attempt * MOST_ATTEMPTS).min(LONGEST_CALL))
         .build()
+}
+
+/// The template of the role to assume.
+pub(super) fn check_role_arn(template: &str) -> Result<(), BadOption> {
+    let bad = |why: String| BadOption::new("role_arn", why);
+    template::check(template, &template::ROLE_ARN).map_err(|why| bad(why.to_string()))?;
+    if template.starts_with("arn:") { Ok(()) } else { Err(bad("it must begin with arn:".into())) }
 }
 
 /// The HTTP client takes certificates as they are, and panics at the first connection if they are none.
