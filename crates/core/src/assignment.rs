@@ -338,6 +338,8 @@ mod tests {
         file.assignments[1].accounts.push(account("999999999999"));
         file.permission_sets[0].session_duration = Lifetime::from_seconds(60);
         file.permission_sets[1].relay_state = Some("javascript:alert(1)".into());
+        file.permission_sets[1].role_arn = Some("arn:aws:iam::{acount}:role/Admin".into());
+        file.permission_sets[1].session_tags = [("team".into(), "{person".into())].into();
         file.people[3].password_hash = Some("$argon2id$".into());
         let DirectoryProblems(problems) = Directory::new(file, Departures::new(), 1).unwrap_err();
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -349,6 +351,8 @@ mod tests {
                 "group ops: there is no person cyy; did you mean cy?",
                 "permission set Read: session_duration must be 900 to 43200 seconds",
                 "permission set Admin: relay_state must begin with https://",
+                "permission set Admin: role_arn: {acount} is no placeholder; there are {account} and {role}; did you mean {account}?",
+                "permission set Admin: session_tags: a brace has no counterpart",
                 "assignment 2: there is no account 999999999999",
             ]
         );

@@ -1,5 +1,6 @@
 //! Role credentials and where they come from.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,6 +8,7 @@ use async_trait::async_trait;
 use crate::directory::PermissionSet;
 use crate::ids::{AccountId, PersonId};
 use crate::secret::{SecretAccessKey, SessionToken};
+use crate::template::{self, BadTemplate};
 use crate::time::Timestamp;
 
 /// Whose credentials are wanted, for what, and for how long. The assignment has been checked.
@@ -20,6 +22,31 @@ pub struct RoleRequest {
     pub set: PermissionSet,
     /// The time of the request.
     pub now: Timestamp,
+}
+
+impl RoleRequest {
+    /// The role to assume: the permission set's own template, or else `default`, filled in.
+    ///
+    /// # Errors
+    /// [`BadTemplate`].
+    pub fn role_arn(&self, default: &str) -> Result<String, BadTemplate> {
+        let values = [("account", self.account.as_str()), ("role", self.set.name.as_str())];
+        template::fill(self.set.role_arn.as_deref().unwrap_or(default), &values)
+    }
+
+    /// The session tags, filled in.
+    ///
+    /// # Errors
+    /// [`BadTemplate`].
+    pub fn session_tags(&self) -> Result<BTreeMap<String, String>, BadTemplate> {
+        let values = [
+            ("person", self.person.as_str()),
+            ("account", self.account.as_str()),
+            ("role", self.set.name.as_str()),
+        ];
+        let filled = |value: &String| template::fill(value, &values);
+        self.set.session_tags.iter().map(|(key, value)| Ok((key.clone(), filled(value)?))).collect()
+    }
 }
 
 /// Short-term credentials (portal model `RoleCredentials`).
@@ -69,7 +96,8 @@ pub enum BrokerStep {
     OwnCredentials,
     /// Reaching the backend at all.
     Network,
-    /// The backend has failed so often that it is left alone for a while.
+    /// Whether the backend is asked at all: it is left alone for a while when it has failed several times in a row, or
+    /// when too many wait for it.
     Circuit,
     /// Whether the backend knows this server as an issuer, and could verify its signature.
     Issuer,

@@ -24,5 +24,6 @@ pub mod secret;
 pub mod session;
 pub mod signing_key;
 pub mod store;
+pub mod template;
 pub mod time;
 pub mod verdict;

@@ -7,6 +7,7 @@ use std::hash::Hash;
 use std::ops::RangeInclusive;
 
 use super::file::{DirectoryFile, PermissionSet};
+use crate::template::{self, BadTemplate};
 
 /// What is wrong with a directory file: everything, each line naming its entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +165,12 @@ impl Found {
         }
     }
 
+    fn template(&mut self, at: Place, entry: &str, member: &'static str, checked: Result<(), BadTemplate>) {
+        if let Err(why) = checked {
+            self.add(at.member(member), format!("{entry}: {member}: {why}"));
+        }
+    }
+
     /// Limits of the models `sso-admin` (name, description, duration, relay state) and `sts` (the others).
     fn permission_set(&mut self, at: Place, set: &PermissionSet) {
         let name = format!("permission set {}", set.name);
@@ -179,6 +186,9 @@ impl Found {
             self.add(at.member("relay_state"), format!("{name}: relay_state must begin with https://"));
         }
         self.text(at, &name, "role_arn", set.role_arn.as_deref(), 20..=2048);
+        if let Some(role_arn) = &set.role_arn {
+            self.template(at, &name, "role_arn", template::check(role_arn, &template::ROLE_ARN));
+        }
         if let Some(policy) = &set.session_policy {
             // Policies are written over several lines.
             if !(1..=2048).contains(&policy.chars().count()) {
@@ -199,6 +209,7 @@ impl Found {
         for (key, value) in &set.session_tags {
             self.text(at, &name, "session_tags", Some(key), 1..=128);
             self.text(at, &name, "session_tags", Some(value), 0..=256);
+            self.template(at, &name, "session_tags", template::check(value, &template::SESSION_TAG));
         }
         for policy in &set.minio_policies {
             self.text(at, &name, "minio_policies", Some(policy), 1..=128);
