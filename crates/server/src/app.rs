@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorward_core::client::RegistrationPolicy;
-use doorward_core::credentials::{CredentialBroker, SharedEntropy};
+use doorward_core::credentials::SharedEntropy;
 use doorward_core::ids::PersonId;
 use doorward_core::store::Store;
 use doorward_core::time::Lifetimes;
 use doorward_keys::KeyRing;
+use doorward_upstream::credentials::brokers::Brokers;
 use doorward_upstream::identity::local::Passwords;
 use serde::Deserialize;
 
@@ -28,7 +29,7 @@ pub struct App {
     pub(crate) tokens: Tokens,
     pub(crate) signing: Arc<Signing>,
     pub(crate) passwords: Passwords,
-    pub(crate) broker: Arc<dyn CredentialBroker>,
+    pub(crate) brokers: Brokers,
     pub(crate) limits: Limits,
     pub(crate) guesses: Guesses,
     pub(crate) policy: Policy,
@@ -48,8 +49,6 @@ pub struct Policy {
     pub device_grant: DeviceGrant,
     /// How many device requests are kept at most.
     pub device_requests: DeviceRequestQuota,
-    /// Whether signing keys are published with their certificates.
-    pub x5c: bool,
     /// Whether callers are limited in how often they may ask.
     pub rate_limits: bool,
 }
@@ -97,7 +96,9 @@ pub struct Parts {
     /// Its random bytes.
     pub entropy: SharedEntropy,
     /// Where role credentials come from.
-    pub broker: Arc<dyn CredentialBroker>,
+    pub brokers: Brokers,
+    /// What signs web identity tokens.
+    pub signing: Arc<Signing>,
     /// What the operator decides.
     pub policy: Policy,
     /// What only a development server has.
@@ -111,9 +112,8 @@ impl App {
     /// A server made of `parts`.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { site, store, clock, keys, entropy, broker, policy, development } = parts;
+        let Parts { site, store, clock, keys, entropy, brokers, signing, policy, development } = parts;
         Self {
-            signing: Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, policy.x5c)),
             tokens: Tokens::new(&keys, entropy),
             limits: Limits::new(&clock, policy.poll_interval, policy.rate_limits),
             guesses: Guesses::new(&keys, policy.rate_limits),
@@ -121,7 +121,8 @@ impl App {
             site,
             store,
             clock,
-            broker,
+            brokers,
+            signing,
             policy,
             development,
         }

@@ -5,6 +5,7 @@
 pub mod ambient;
 pub mod app;
 mod audit;
+pub mod brokers;
 pub mod cli;
 pub mod config;
 pub mod dev;

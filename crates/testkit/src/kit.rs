@@ -7,8 +7,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use doorward::ambient::{Clock, OsEntropy};
 use doorward::app::{App, DeviceGrant, DeviceRequestQuota, Parts, Policy};
+use doorward::brokers;
 use doorward::dev::{Development, Faults, seed};
 use doorward::http::server::Server;
+use doorward::signing::Signing;
 use doorward::site::Site;
 use doorward_core::client::RegistrationPolicy;
 use doorward_core::credentials::SharedEntropy;
@@ -18,6 +20,7 @@ use doorward_core::store::Store as _;
 use doorward_core::time::{Lifetime, Lifetimes, Timestamp};
 use doorward_keys::KeyRing;
 use doorward_store::{Closer, Location};
+use doorward_upstream::credentials::brokers::Brokers;
 use doorward_upstream::credentials::built_in::BuiltIn;
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -52,6 +55,8 @@ pub struct Setup {
     pub device_grant: DeviceGrant,
     /// How many device requests are kept.
     pub device_requests: DeviceRequestQuota,
+    /// Where role credentials come from; the built-in broker if `None`.
+    pub brokers: Option<Brokers>,
     /// Whether callers are limited in how often they may ask.
     pub rate_limits: bool,
     /// Whether it is a development server.
@@ -77,6 +82,7 @@ impl Default for Setup {
             poll_interval: 1,
             device_grant: DeviceGrant::On,
             device_requests: DeviceRequestQuota::default(),
+            brokers: None,
             rate_limits: false,
             development: false,
             auto_approve: None,
@@ -136,13 +142,15 @@ impl Kit {
         }
         let clock = Arc::new(Clock::fixed(setup.now));
         let base = site.base().to_owned();
+        let signing = Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, false));
         let app = Arc::new(App::new(Parts {
             site,
             store: Arc::clone(&store) as Arc<dyn doorward_core::store::Store>,
             clock: Arc::clone(&clock),
             keys,
             entropy,
-            broker: built_in,
+            brokers: setup.brokers.clone().unwrap_or_else(|| brokers::built_in(built_in)),
+            signing,
             policy: Policy {
                 registration: RegistrationPolicy {
                     redirect_uris: setup.redirect_uris.clone(),
@@ -153,7 +161,6 @@ impl Kit {
                 poll_interval: setup.poll_interval,
                 device_grant: setup.device_grant,
                 device_requests: setup.device_requests,
-                x5c: false,
                 rate_limits: setup.rate_limits,
             },
             development,

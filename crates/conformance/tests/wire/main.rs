@@ -2,6 +2,7 @@
 //! itself can show (T67 to T70) is in `tests/e2e`.
 
 mod authorize;
+mod brokers;
 mod device;
 mod metadata;
 mod portal;

@@ -5,7 +5,7 @@ use doorward_testkit::{Answer, Kit};
 use http::Request;
 
 async fn get(kit: &Kit, path: &str) -> Answer {
-    kit.send(Request::get(path).body(Body::empty()).unwrap()).await.ok()
+    kit.send(Request::get(path).body(Body::empty()).expect("a request")).await.ok()
 }
 
 #[tokio::test]

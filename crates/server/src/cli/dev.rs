@@ -24,10 +24,12 @@ use serde::Serialize;
 use super::run;
 use crate::ambient::{Clock, OsEntropy, draw};
 use crate::app::{App, DeviceGrant, DeviceRequestQuota, Parts, Policy};
+use crate::brokers;
 use crate::config::{self, check_directory};
 use crate::dev::{Development, Faults, FaultyStore, seed};
 use crate::http::listen::Listener;
 use crate::http::server::Server;
+use crate::signing::Signing;
 use crate::site::Site;
 use crate::{keyfile, setup};
 
@@ -164,7 +166,7 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
         }
     };
     let Opened { store, closer } = doorward_store::open(&location)?;
-    let clock = Clock::system();
+    let clock = Arc::new(Clock::system());
     run::apply_directory(&*store, cast.file.clone(), clock.now()).await?;
     let principal = first_person(&*store, &cast, clock.now()).await?;
 
@@ -179,12 +181,15 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
         built_in: Arc::clone(&built_in),
     };
     let lifetimes = options.lifetimes.lifetimes();
+    let store: Arc<dyn Store> = Arc::new(FaultyStore::new(store, faults));
+    let signing = Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, false));
     let app = Arc::new(App::new(Parts {
-        store: Arc::new(FaultyStore::new(store, faults)),
-        clock: Arc::new(clock),
+        store,
+        clock,
         keys,
         entropy,
-        broker: built_in,
+        brokers: brokers::built_in(built_in),
+        signing,
         policy: Policy {
             registration: RegistrationPolicy {
                 redirect_uris: Vec::new(),
@@ -195,7 +200,6 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
             poll_interval: options.poll_interval,
             device_grant: DeviceGrant::On,
             device_requests: quota(options.rate_limits),
-            x5c: false,
             rate_limits: options.rate_limits,
         },
         development: Some(development),

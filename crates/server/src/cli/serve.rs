@@ -9,18 +9,19 @@ use doorward_core::credentials::SharedEntropy;
 use doorward_core::directory::DirectoryFile;
 use doorward_keys::KeyRing;
 use doorward_store::Opened;
-use doorward_upstream::credentials::built_in::BuiltIn;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::run;
 use crate::ambient::{Clock, OsEntropy};
 use crate::app::{App, DeviceRequestQuota, Parts, Policy};
+use crate::brokers;
 use crate::config::{self, Config, check_directory};
 use crate::http::listen::Listener;
 use crate::http::proxy::TrustedProxies;
 use crate::http::server::Server;
 use crate::http::tls::Certificate;
 use crate::keyfile;
+use crate::signing::Signing;
 use crate::site::Site;
 
 #[derive(Debug, clap::Args)]
@@ -52,18 +53,21 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let opened = doorward_store::open(&config.location().map_err(|why| anyhow!(why))?)?;
     opened.ready().await?;
     let Opened { store, closer } = opened;
-    let clock = Clock::system();
+    let clock = Arc::new(Clock::system());
     run::apply_directory(&*store, directory, clock.now()).await?;
 
-    let broker = Arc::new(BuiltIn::new(&keys, Arc::clone(&entropy)));
-    warn!("INSECURE: role credentials come from the built-in source, and no real service accepts them");
+    let site = site(&config)?;
+    let x5c = config.web_identity.x5c;
+    let signing = Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, x5c));
+    let brokers = brokers::configured(&config, site.base(), &signing, &keys, &entropy).await?;
     let app = Arc::new(App::new(Parts {
-        site: site(&config)?,
+        site,
         store,
-        clock: Arc::new(clock),
+        clock,
         keys,
         entropy,
-        broker,
+        brokers,
+        signing,
         policy: policy(&config)?,
         development: None,
     }));
@@ -118,7 +122,6 @@ fn policy(config: &Config) -> anyhow::Result<Policy> {
         poll_interval: 1,
         device_grant: config.device_grant,
         device_requests: DeviceRequestQuota::default(),
-        x5c: config.web_identity.x5c,
         rate_limits: true,
     })
 }

@@ -16,6 +16,7 @@ pub(crate) mod list_accounts;
 pub(crate) mod logout;
 pub(crate) mod portal;
 pub(crate) mod register_client;
+pub(crate) mod role;
 pub(crate) mod start_device_authorization;
 
 /// Who calls, and when: the same moment for the whole request.

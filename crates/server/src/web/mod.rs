@@ -46,6 +46,8 @@ pub(crate) enum Stop {
     Unservable(Unservable),
     /// Somebody else is to mend it, and this page says how.
     Page(StatusCode, Notice),
+    /// Ours, or of somebody we depend on; the text is for the log, and the page says how far it came.
+    Failed(String, Notice),
     /// The page is elsewhere, for now: this address.
     Elsewhere(String),
 }
@@ -142,6 +144,10 @@ async fn serve(received: Received, handler: impl AsyncFnOnce(&Page, Body) -> Ans
         Err(Stop::Outage(what)) => {
             answer::log_outage(id, &what);
             unavailable(&page.app, &page.visit, id)
+        }
+        Err(Stop::Failed(what, notice)) => {
+            answer::log_outage(id, &what);
+            outcome(&page.app, &page.visit, StatusCode::INTERNAL_SERVER_ERROR, notice, Some(id))
         }
     }
 }

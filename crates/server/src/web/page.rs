@@ -169,6 +169,8 @@ pub(crate) struct RoleLine {
     pub(crate) description: Option<String>,
     /// The page with its credentials.
     pub(crate) href: String,
+    /// Where the role is used in a browser, if the directory says.
+    pub(crate) relay_state: Option<String>,
 }
 
 /// A tool that is signed in as the person.
@@ -412,6 +414,7 @@ mod tests {
             name: text("ReadOnly"),
             description: Some(text(HOSTILE)),
             href: text("/start/credentials?account_id=111122223333&role_name=ReadOnly"),
+            relay_state: Some(text("https://console.example.com/?x=\"><script>")),
         };
         let account = |_| AccountCard {
             id: text("111122223333"),

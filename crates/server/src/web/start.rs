@@ -3,12 +3,12 @@
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use doorward_core::assignment::Principal;
-use doorward_core::credentials::{RoleCredentials, RoleRequest};
+use doorward_core::credentials::{BrokerError, BrokerStep, RoleCredentials};
 use doorward_core::directory::Account;
 use doorward_core::grant::{session_end, settle};
 use doorward_core::ids::{AccountId, RoleName, SessionId};
 use doorward_core::session::{EndReason, Holder};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::page::{self, AccountCard, Portal, RoleLine, SessionLine};
 use super::visit::{Browser, Visit};
@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::audit;
 use crate::http::received::Received;
 use crate::op::Caller;
+use crate::op::role::Role;
 use crate::setup;
 
 /// More accounts than this are found by the filter.
@@ -71,6 +72,7 @@ fn account_cards(principal: &Principal, filter: &str) -> (Vec<AccountCard>, Opti
                     name: role.name.to_string(),
                     description: role.description.clone(),
                     href: credentials_href(&account.id, &role.name),
+                    relay_state: role.relay_state.clone(),
                 })
                 .collect();
             (!roles.is_empty()).then(|| card(account, roles))
@@ -130,60 +132,64 @@ pub(crate) async fn credentials(received: Received) -> Response {
     serve(received, async |page, _| {
         let Page { app, caller, visit, .. } = page;
         let browser = page.signed_in()?;
-        let (principal, person) = (&browser.principal, browser.principal.id());
-        let asked =
-            page.parameter("account_id").and_then(|text| AccountId::parse(text).ok()).and_then(|id| {
-                let role = RoleName::parse(page.parameter("role_name")?).ok()?;
-                Some((principal.directory().account(&id)?, principal.role(&id, &role)?))
-            });
-        let Some((account, role)) = asked else {
-            info!(target: "audit", event = "role_not_assigned", %person, address = %caller.address);
+        let principal = &browser.principal;
+        let parameter = |name| page.parameter(name).unwrap_or_default();
+        let asked = (AccountId::parse(&*parameter("account_id")), RoleName::parse(&*parameter("role_name")));
+        let assigned = match &asked {
+            (Ok(account), Ok(role)) => Role::assigned(principal, account, role),
+            _ => None,
+        };
+        let Some(role) = assigned else {
+            info!(target: "audit", event = "role_not_assigned", person = %principal.id(), address = %caller.address);
             let notice = Notice::failed(
                 "You do not have that role",
                 "It is not assigned to you, or no longer. Your access page shows what is.",
             );
             return Err(Stop::Page(StatusCode::FORBIDDEN, notice.leading_to("/start", "Go to your access")));
         };
-        let request = RoleRequest {
-            person: person.clone(),
-            account: account.id.clone(),
-            set: role.clone(),
-            now: caller.now,
-        };
-        let credentials = lend(app, caller, &request).await?;
-        Ok(show_credentials(app, visit, account, &request, &credentials))
+        match role.credentials(app, caller).await {
+            Ok(credentials) => Ok(show_credentials(app, visit, &role, &credentials)),
+            Err(error) => Err(no_credentials(&error)),
+        }
     })
     .await
 }
 
-async fn lend(app: &App, caller: &Caller, request: &RoleRequest) -> Result<RoleCredentials, Stop> {
-    let (person, account, role) = (&request.person, &request.account, &request.set.name);
-    let broker = app.broker.kind();
-    match app.broker.role_credentials(request).await {
-        Ok(credentials) => {
-            info!(target: "audit", event = "role_credentials", %person, %account, %role, address = %caller.address);
-            Ok(credentials)
+/// Which step decided, in words for the person: what it was decided on is the operator's.
+fn no_credentials(error: &BrokerError) -> Stop {
+    let step = match error.step {
+        BrokerStep::Configuration => "This server does not know how to get credentials for this role.",
+        BrokerStep::OwnCredentials => "This server’s own way into the account does not work.",
+        BrokerStep::Network => "The account’s service could not be reached.",
+        BrokerStep::Circuit => {
+            "The account’s service has failed many times in a row. It is tried again in a moment."
         }
-        Err(error) if error.denied => {
-            warn!(target: "audit", event = "role_denied", broker, %person, %account, %role, address = %caller.address, %error);
-            let notice = Notice::failed(
-                "The account refused this role",
-                "It is assigned to you here, but the account itself did not let you in. Ask the people who run this \
-                 server.",
-            );
-            Err(Stop::Page(StatusCode::FORBIDDEN, notice.leading_to("/start", "Go to your access")))
-        }
-        Err(error) => Err(Stop::Outage(format!("{broker} for {role} in {account}: {error}"))),
+        BrokerStep::Issuer => "The account’s service does not accept this server’s signature.",
+        BrokerStep::Audience => "The account’s service does not know this server by the name it was given.",
+        BrokerStep::Time => "The clocks of this server and of the account’s service differ.",
+        BrokerStep::Role => "The role is not there in the account.",
+        BrokerStep::Trust => "The role’s trust policy does not let you in.",
+        BrokerStep::Session => "The account’s service does not accept how this role is to be used.",
+        BrokerStep::Answer => "The account’s service answered something that makes no sense.",
+    };
+    let (title, ask) = if error.denied {
+        ("The account refused this role", "Ask the people who run this server.")
+    } else {
+        (
+            "There are no credentials for this role now",
+            "Try again, or tell the people who run this server the reference below.",
+        )
+    };
+    let text = format!("It is assigned to you here, but you cannot use it. {step} {ask}");
+    let notice = Notice::failed(title, text).leading_to("/start", "Go to your access");
+    if error.denied {
+        Stop::Page(StatusCode::FORBIDDEN, notice)
+    } else {
+        Stop::Failed(error.to_string(), notice)
     }
 }
 
-fn show_credentials(
-    app: &App,
-    visit: &Visit,
-    account: &Account,
-    request: &RoleRequest,
-    credentials: &RoleCredentials,
-) -> Response {
+fn show_credentials(app: &App, visit: &Visit, role: &Role<'_>, credentials: &RoleCredentials) -> Response {
     let (key, secret, token) = (
         credentials.access_key_id.as_str(),
         credentials.secret_access_key.reveal(),
@@ -191,16 +197,16 @@ fn show_credentials(
     );
     let template = page::RoleCredentials {
         chrome: visit.chrome(app),
-        account_id: account.id.to_string(),
-        account_name: account.name.clone(),
-        role_name: request.set.name.to_string(),
+        account_id: role.account.id.to_string(),
+        account_name: role.account.name.clone(),
+        role_name: role.set.name.to_string(),
         expires: moment(credentials.expires_at),
         environment: format!(
             "export AWS_ACCESS_KEY_ID=\"{key}\"\nexport AWS_SECRET_ACCESS_KEY=\"{secret}\"\nexport AWS_SESSION_TOKEN=\"{token}\"\n"
         ),
         profile: format!(
             "[{}_{}]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\naws_session_token = {token}\n",
-            account.id, request.set.name
+            role.account.id, role.set.name
         ),
         powershell: format!(
             "$Env:AWS_ACCESS_KEY_ID=\"{key}\"\n$Env:AWS_SECRET_ACCESS_KEY=\"{secret}\"\n$Env:AWS_SESSION_TOKEN=\"{token}\"\n"

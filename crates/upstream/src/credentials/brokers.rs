@@ -1,6 +1,7 @@
 //! The brokers that there are, and the choice among them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use doorward_core::credentials::{BrokerError, BrokerStep, CredentialBroker};
@@ -68,6 +69,12 @@ impl Brokers {
             format!("there are: {}", names.join(", "))
         };
         BrokerError { denied: false, step: BrokerStep::Configuration, detail: format!("{why}; {there}") }
+    }
+}
+
+impl fmt::Debug for Brokers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
     }
 }
 

@@ -1,0 +1,116 @@
+//! The brokers that the configuration names, ready to be asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use doorward_core::credentials::{BrokerError, BrokerStep, CredentialBroker, SharedEntropy};
+use doorward_core::ids::BrokerName;
+use doorward_core::time::Lifetime;
+use doorward_keys::KeyRing;
+use doorward_upstream::credentials::assume_role::{AccessKey, AssumeRole, AssumeRoleOptions};
+use doorward_upstream::credentials::brokers::Brokers;
+use doorward_upstream::credentials::built_in::BuiltIn;
+use doorward_upstream::credentials::guarded::Guarded;
+use doorward_upstream::credentials::sts::Backend;
+use doorward_upstream::credentials::web_identity::{Claims, IdentityTokens, WebIdentity, WebIdentityOptions};
+use tracing::warn;
+
+use crate::config::{BUILT_IN, BrokerConfig, BrokerKind, Config, read_text};
+use crate::signing::Signing;
+
+#[async_trait]
+impl IdentityTokens for Signing {
+    async fn sign(&self, claims: &Claims) -> Result<String, BrokerError> {
+        let failed = |detail| BrokerError { denied: false, step: BrokerStep::OwnCredentials, detail };
+        let signer = self.signer().await.map_err(|outage| failed(outage.to_string()))?;
+        signer.pair.sign(claims).map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// The brokers of `config`, whose tokens `signing` signs.
+///
+/// # Errors
+/// What is wrong with one of them, by its name.
+pub async fn configured(
+    config: &Config,
+    issuer: &str,
+    signing: &Arc<Signing>,
+    keys: &KeyRing,
+    entropy: &SharedEntropy,
+) -> anyhow::Result<Brokers> {
+    let mut brokers: BTreeMap<BrokerName, Arc<dyn CredentialBroker>> = BTreeMap::new();
+    for (name, broker) in &config.brokers {
+        let made = make(name, broker, issuer, signing, entropy).await;
+        let made = made.with_context(|| format!("brokers.{name}"))?;
+        let guarded = Guarded::new(name.clone(), made, Lifetime::from_seconds(broker.cache));
+        brokers.insert(name.clone(), Arc::new(guarded));
+    }
+    if config.insecure_built_in_credentials {
+        warn!("INSECURE: the broker {BUILT_IN} is on, and no real service accepts the credentials it gives");
+        brokers.insert(built_in_name(), Arc::new(BuiltIn::new(keys, Arc::clone(entropy))));
+    }
+    Ok(Brokers::new(brokers))
+}
+
+/// The built-in broker and no other.
+#[must_use]
+pub fn built_in(broker: Arc<BuiltIn>) -> Brokers {
+    Brokers::new(BTreeMap::from([(built_in_name(), broker as Arc<dyn CredentialBroker>)]))
+}
+
+fn built_in_name() -> BrokerName {
+    // Lower-case letters and a hyphen.
+    BrokerName::parse(BUILT_IN).expect("a broker's name")
+}
+
+async fn make(
+    name: &BrokerName,
+    config: &BrokerConfig,
+    issuer: &str,
+    signing: &Arc<Signing>,
+    entropy: &SharedEntropy,
+) -> anyhow::Result<Arc<dyn CredentialBroker>> {
+    let ca = match &config.ca_file {
+        Some(file) => Some(std::fs::read(file).with_context(|| file.display().to_string())?),
+        None => None,
+    };
+    let backend = Backend {
+        endpoint: config.sts_endpoint.clone(),
+        region: config.region.clone(),
+        timeout: Duration::from_secs(config.timeout.into()),
+        ca,
+        ..Backend::new(name.clone())
+    };
+    let role_arn = config.role_arn.clone();
+    Ok(match config.kind {
+        BrokerKind::WebIdentity => {
+            let options = WebIdentityOptions {
+                backend,
+                issuer: issuer.to_owned(),
+                // It was checked with the configuration.
+                audience: config.audience.clone().unwrap_or_default(),
+                role_arn,
+            };
+            Arc::new(WebIdentity::new(options, Arc::clone(signing) as _, Arc::clone(entropy))?)
+        }
+        BrokerKind::AssumeRole => {
+            let access_key = match &config.access_key_file {
+                Some(file) => {
+                    Some(AccessKey::parse(&read_text(file)?).with_context(|| file.display().to_string())?)
+                }
+                None => None,
+            };
+            let options = AssumeRoleOptions {
+                backend,
+                role_arn,
+                external_id: config.external_id.clone(),
+                through: config.through.clone(),
+                access_key,
+            };
+            Arc::new(AssumeRole::new(options).await?)
+        }
+    })
+}
