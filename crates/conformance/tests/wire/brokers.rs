@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use doorward_core::credentials::{
-    BrokerError, BrokerStep, CredentialBroker, RoleCredentials, RoleRequest,
-};
+use doorward_core::credentials::{BrokerError, BrokerStep, CredentialBroker, RoleCredentials, RoleRequest};
 use doorward_core::ids::BrokerName;
-use doorward_testkit::{Kit, Logs};
+use doorward_testkit::{Kit, capture_logs};
 use doorward_upstream::credentials::brokers::Brokers;
 use http::Method;
 
@@ -55,7 +53,7 @@ async fn kit(denied: bool, step: BrokerStep) -> Kit {
 async fn t78_a_denial_is_403_and_everything_else_is_ours_and_neither_tells_why() {
     for step in STEPS {
         for denied in [true, false] {
-            let logs = Logs::capture();
+            let (logs, _guard) = capture_logs();
             let kit = kit(denied, step).await;
             let client = kit.device_client().await;
             let token = kit.device_tokens(&client, "ada").await.access;
@@ -68,11 +66,13 @@ async fn t78_a_denial_is_403_and_everything_else_is_ours_and_neither_tells_why()
             assert_eq!(message, if denied { "No access" } else { "Internal server error" });
             assert!(!answer.text().contains("secret-structure") && !answer.text().contains(step.as_str()));
 
-            let mut browser = kit.browser();
-            browser.sign_in("ada").await;
+            let mut browser = kit.browser().signed_in("ada").await;
             let page = browser.get(PAGE).await;
             assert_eq!(page.status, if denied { 403 } else { 500 }, "{step}");
-            assert!(!page.text().contains("secret-structure") && !page.text().contains("elsewhere"), "{step}");
+            assert!(
+                !page.text().contains("secret-structure") && !page.text().contains("elsewhere"),
+                "{step}"
+            );
 
             let logged = logs.text();
             assert_eq!(logged.matches("secret-structure").count(), 2, "{step}: {logged}");
@@ -91,9 +91,9 @@ async fn the_page_names_the_step_that_decided() {
         (false, BrokerStep::Circuit, "failed many times in a row"),
     ] {
         let kit = kit(denied, step).await;
-        let mut browser = kit.browser();
-        browser.sign_in("ada").await;
-        let page = browser.get(PAGE).await.text();
+        let mut browser = kit.browser().signed_in("ada").await;
+        let page = browser.get(PAGE).await;
+        let page = page.text();
         assert!(page.contains(words), "{step}: {page}");
         assert_eq!(page.contains("Reference"), !denied, "{step}: {page}");
     }
