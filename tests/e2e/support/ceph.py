@@ -1,27 +1,25 @@
-"""A Ceph cluster of one node with an object gateway: S3, STS and IAM, none of it written here."""
+"""A Ceph cluster of one node with an object gateway, whose S3, STS and IAM nobody here wrote."""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
 
-from .places import TARGET, free_port, needed
+from .places import TARGET, await_port, free_port, needed
 
-# Starting takes one to seven seconds; the rest is for a machine that is busy.
-READY_WITHIN = 90.0
+# Starting takes about one second; the rest is for a machine that is busy.
+READY_WITHIN = 60.0
 
 # One monitor and one OSD in memory, without a manager. Nobody but this host can reach them, so nothing is authenticated
-# or encrypted inside the cluster. Paxos proposes at once: a pool is a round of it, and a gateway makes eight pools.
+# or encrypted inside the cluster. Paxos proposes at once: each pool is a round of it, and a gateway makes several.
 CONFIGURATION = """
 [global]
 fsid = {fsid}
@@ -61,7 +59,6 @@ rgw_thread_pool_size = 16
 rgw_rados_pool_pg_num_min = 1
 rgw_s3_auth_use_sts = true
 rgw_sts_key = sixteen letters.
-{more}
 """
 
 
@@ -71,26 +68,25 @@ class Ceph:
     region = "us-east-1"
     access_key, secret_key = "ADMINISTRATOR", "the administrator's secret"
 
-    def __init__(self, suite: str = "sid", more: str = ""):
-        """`suite` is the Debian suite whose Ceph it is; `more` are lines for the gateway's configuration."""
+    def __init__(self, suite: str = "forky", environment: dict[str, str] | None = None):
+        """`suite` is the Debian suite whose Ceph it is; `environment` is added to that of its processes."""
         self.installed = needed(TARGET / "ceph" / suite / "run").resolve().parent
+        self.environment = {**os.environ, **(environment or {})}
         self.folder, self.port = Path(tempfile.mkdtemp(prefix="doorward-ceph-")), free_port()
         self.processes: list[subprocess.Popen] = []
-        started = time.monotonic()
         try:
-            self._start(more)
+            self._start()
         except BaseException:
             self.remove()
             raise
-        self.started_in = time.monotonic() - started
 
-    def _start(self, more: str) -> None:
+    def _start(self) -> None:
         fsid, mon_port = str(uuid.uuid4()), free_port()
         for part in ("mon", "osd", "rgw"):
             (self.folder / part).mkdir()
         libraries = next((self.installed / "root" / "usr" / "lib").glob("*/ceph")).parent
         facts = {"fsid": fsid, "mon_port": mon_port, "port": self.port, "folder": self.folder, "libraries": libraries}
-        (self.folder / "ceph.conf").write_text(CONFIGURATION.format(**facts, more=more))
+        (self.folder / "ceph.conf").write_text(CONFIGURATION.format(**facts))
 
         # The first map has the OSD in it already, and needs no administrator's command to get it there.
         monitor = f"[v2:127.0.0.1:{mon_port}]"
@@ -104,26 +100,22 @@ class Ceph:
         caps = ["--caps", "roles=*;oidc-provider=*;user-policy=*"]
         self.admin("user", "create", "--uid", "administrator", "--display-name", "Administrator", *keys, *caps)
         gateway = self._spawn("radosgw", "-f", "-n", "client.rgw")
-        deadline = time.monotonic() + READY_WITHIN
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            assert gateway.poll() is None and time.monotonic() < deadline, self.log()
-            time.sleep(0.05)
+        await_port(self.port, gateway, self.log)
 
     def _command(self, program: str, *words: str) -> list[str]:
         return [str(self.installed / "run"), program, "-c", str(self.folder / "ceph.conf"), *words]
 
     def _run(self, program: str, *words: str) -> str:
         command = self._command(program, *words)
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=READY_WITHIN)
+        surroundings = {"cwd": self.folder, "env": self.environment}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=READY_WITHIN, **surroundings)
         assert done.returncode == 0, f"{program} {words}: {done.returncode}\n{done.stdout}{done.stderr}\n{self.log()}"
         return done.stdout
 
     def _spawn(self, program: str, *words: str) -> subprocess.Popen:
         with (self.folder / f"{program}.out").open("wb") as out:
-            process = subprocess.Popen(self._command(program, *words), cwd=self.folder, stdout=out, stderr=out)
+            surroundings = {"cwd": self.folder, "env": self.environment, "stdout": out, "stderr": out}
+            process = subprocess.Popen(self._command(program, *words), **surroundings)
         self.processes.append(process)
         return process
 
