@@ -35,7 +35,8 @@ TARGET = ROOT / "target" / "e2e"
 # The oldest Debian release whose CLI has PKCE, and whatever is newest (which also judges start URLs).
 AWS_CLI_SUITES = ("trixie", "sid")
 
-# The gateway that takes any key set, and the last that wants its first key with a certificate. Testing rather than sid: what is there installs.
+# A gateway that wants the certificate of an issuer's first key, and one that takes any key set. Testing rather than sid:
+# what got there can be installed.
 CEPH_SUITES = ("trixie", "forky")
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
+import re
+import shlex
+import subprocess
 import time
+import tomllib
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -11,12 +18,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from support.ceph import Ceph, compact
+from support.documents import blocks
 from support.issuer import DISCOVERY, KEYS, Issuer, Key
 from support.moto import Moto
+from support.places import ROOT, aws_cli
 from support.site import certificate
 from support.sts import StsAnswer, assume_role
 
 KEY, OTHER_KEY, ELLIPTIC_KEY = Key("one"), Key("two"), Key("three", "ES256")
+PLAIN, CERTIFIED = KEY.jwk(), KEY.jwk(with_certificate=True)
 TAGS = "https://aws.amazon.com/tags"
 REFUSED, INVALID = (403, "AccessDenied"), (400, "InvalidArgument")
 
@@ -55,7 +65,7 @@ class Backend:
 
 @pytest.fixture
 def issuer():
-    issuer = Issuer(KEY.jwk(with_certificate=True))
+    issuer = Issuer(CERTIFIED)
     yield issuer
     issuer.close()
 
@@ -103,9 +113,71 @@ def test_credentials_can_do_what_the_role_and_the_session_policy_both_allow(back
             s3.put_object(Bucket=bucket, Key="mine", Body=b"")
 
 
+def test_role_of_an_account(issuer: Issuer, ceph: Ceph):
+    account = json.loads(ceph.admin("account", "create", "--account-name", "Production"))["id"]
+    words = ["--uid", "root", "--display-name", "Root", "--account-id", account, "--account-root"]
+    [key] = json.loads(ceph.admin("user", "create", *words, "--gen-access-key", "--gen-secret"))["keys"]
+    backend = Backend(ceph.as_user(key["access_key"], key["secret_key"]), issuer)
+    assert re.fullmatch(r"arn:aws:iam::RGW\d{17}:role/Role\d+", backend.role) and account in backend.role
+    answer = backend.ask()
+    assert answer["Arn"].startswith(f"arn:aws:sts::{account}:assumed-role/")
+    ceph.client("s3", *answer.keys).create_bucket(Bucket="of-the-account")
+    assert owner_of("of-the-account", ceph) == account
+
+
+def test_bucket_without_an_account_belongs_to_the_subject(backend: Backend):
+    backend.ceph.client("s3", *backend.ask().keys).create_bucket(Bucket="of-ada")
+    assert owner_of("of-ada", backend.ceph) == "$oidc$ada"
+    # The role alone decides what is allowed.
+    other = backend.ceph.client("s3", *backend.ask(backend.issuer.token(KEY, sub="bob")).keys)
+    other.put_object(Bucket="of-ada", Key="of-bob", Body=b"")
+
+
+def owner_of(bucket: str, ceph: Ceph) -> str:
+    return json.loads(ceph.admin("bucket", "stats", "--bucket", bucket))["owner"]
+
+
+@pytest.mark.parametrize("gateway", ["ceph", "old_ceph"])
+def test_documented_commands_set_up_what_works(
+    gateway: str, request: pytest.FixtureRequest, issuer: Issuer, tmp_path: Path
+):
+    ceph = request.getfixturevalue(gateway)
+    page = ROOT / "docs" / "operations" / "ceph.md"
+    [administrator, any_thumbprint, thumbprint, commands], [broker] = blocks(page, "sh"), blocks(page, "toml")
+    broker = tomllib.loads(broker)["brokers"]["ceph"]
+    issuer.keys = [PLAIN] if gateway == "ceph" else [CERTIFIED]
+    role = next(names)
+
+    def here(text: str) -> str:
+        text = text.replace("https://sso.example.org", issuer.url).replace("https://s3.example.org", ceph.endpoint)
+        return text.replace("sso.example.org", issuer.url.partition("://")[2]).replace("ReadOnly", role)
+
+    for name, text in zip(("trust.json", "permissions.json"), blocks(page, "json"), strict=True):
+        (tmp_path / name).write_text(here(text))
+    (tmp_path / "aws").symlink_to(aws_cli("sid"))
+    script = tmp_path / "radosgw-admin"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(ceph.command("radosgw-admin", "-n", "client.rgw"))} "$@"\n')
+    script.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    lines = here("\n".join([administrator, any_thumbprint if gateway == "ceph" else thumbprint, commands]))
+    shell = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120}
+    done = subprocess.run(["bash", "-euc", lines], check=False, **shell)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    owner = ceph.client("s3")
+    owner.create_bucket(Bucket="reports")
+    owner.put_object(Bucket="reports", Key="one", Body=b"1")
+    arn = here(broker["role_arn"]).format(role=role)
+    token = issuer.token(KEY, aud=broker["audience"])
+    answer = assume_role(here(broker["sts_endpoint"]), arn, token, DurationSeconds="43200")
+    s3 = ceph.client("s3", *answer.keys)
+    assert s3.get_object(Bucket="reports", Key="one")["Body"].read() == b"1"
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.delete_object(Bucket="reports", Key="one")
+
+
 # --- Ceph: the key set -------------------------------------------------------------------------
 
-PLAIN, CERTIFIED = KEY.jwk(), KEY.jwk(with_certificate=True)
 KEY_SETS = {
     "plain": ([PLAIN], True, False),
     "plain, after other keys": ([OTHER_KEY.jwk(), ELLIPTIC_KEY.jwk(), PLAIN], True, False),
@@ -250,6 +322,53 @@ def test_trust_policy_refuses_as_a_bad_token_is_refused(backend: Backend):
     refused.append(backend.ask(backend.issuer.token(KEY, groups=["users"]), admins))
     for answer in refused:
         assert answer.refusal == REFUSED and not answer["Message"], answer
+
+
+NOT_VALIDATED = "Signature can not be validated with the JWKS present."
+# What is wrong, whether the gateway asked for the keys before it refused, and what it logs; by its version if need be.
+CAUSES = {
+    "issuer": (False, "Couldn't get oidc provider info using input iss"),
+    "audience": (False, "Client id in token doesn't match with that registered with oidc provider"),
+    "signature": (True, {"ceph": NOT_VALIDATED, "old_ceph": "Signature validation failed: "}),
+    "clock": (True, {"ceph": NOT_VALIDATED, "old_ceph": "Signature validation failed: token verification failed: token expired"}),
+    "role": (True, "Role not found: name:Nobody"),
+    "trust": (True, "evaluating policy for op: "),
+    "tags": (True, "evaluating policy for stsTagSession returned deny/pass"),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+@pytest.mark.parametrize("gateway", ["ceph", "old_ceph"])
+def test_gateway_logs_the_cause_that_it_does_not_answer(
+    cause: str, gateway: str, request: pytest.FixtureRequest, issuer: Issuer
+):
+    backend = Backend(request.getfixturevalue(gateway), issuer)
+    hers = backend.role_with(trust(backend.provider, StringEquals={backend.condition("sub"): "ada"}))
+    assert backend.ask(role=hers).status == 200
+    before, issuer.asked = backend.ceph.gateway_log, []
+    token, role = {
+        "issuer": lambda: (issuer.token(KEY, iss="http://127.0.0.1:1"), hers),
+        "audience": lambda: (issuer.token(KEY, aud="another"), hers),
+        "signature": lambda: (issuer.token(OTHER_KEY), hers),
+        "clock": lambda: (issuer.token(KEY, exp=int(time.time()) - 10), hers),
+        "role": lambda: (issuer.token(KEY), "arn:aws:iam:::role/Nobody"),
+        "trust": lambda: (issuer.token(KEY, sub="bob"), hers),
+        "tags": lambda: (issuer.token(KEY, **{TAGS: {"department": ["sales"]}}), hers),
+    }[cause]()
+    assert backend.ask(token, role).refusal == REFUSED
+    asks, line = CAUSES[cause]
+    line = line if isinstance(line, str) else line[gateway]
+    assert issuer.asked == ([DISCOVERY, KEYS] if asks else [])
+    eventually(lambda: line in backend.ceph.gateway_log[len(before) :])
+    assert line.rstrip() in (ROOT / "docs" / "operations" / "ceph.md").read_text(), "what the page lists"
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """A log is written behind the answer's back."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_issuer_that_is_down_looks_like_a_refusal_to_the_old_gateway(ceph: Ceph, old_ceph: Ceph):

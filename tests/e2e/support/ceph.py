@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -39,6 +40,7 @@ log_file = {folder}/$name.log
 plugin_dir = {libraries}/ceph
 erasure_code_dir = {libraries}/ceph/erasure-code
 osd_class_dir = {libraries}/rados-classes
+mon_cluster_log_file = {folder}/cluster.log
 mon_data = {folder}/mon
 mon_allow_pool_size_one = true
 mon_max_pg_per_osd = 10000
@@ -97,16 +99,17 @@ class Ceph:
         self._run("ceph-osd", "--mkfs", "-i", "0")
         self._spawn("ceph-osd", "-f", "-i", "0")
         keys = ["--access-key", self.access_key, "--secret-key", self.secret_key]
-        caps = ["--caps", "roles=*;oidc-provider=*;user-policy=*"]
+        caps = ["--caps", "roles=*;oidc-provider=*"]
         self.admin("user", "create", "--uid", "administrator", "--display-name", "Administrator", *keys, *caps)
         gateway = self._spawn("radosgw", "-f", "-n", "client.rgw")
         await_port(self.port, gateway, self.log)
 
-    def _command(self, program: str, *words: str) -> list[str]:
+    def command(self, program: str, *words: str) -> list[str]:
+        """What runs a program of Ceph's on this cluster."""
         return [str(self.installed / "run"), program, "-c", str(self.folder / "ceph.conf"), *words]
 
     def _run(self, program: str, *words: str) -> str:
-        command = self._command(program, *words)
+        command = self.command(program, *words)
         surroundings = {"cwd": self.folder, "env": self.environment}
         done = subprocess.run(command, capture_output=True, text=True, timeout=READY_WITHIN, **surroundings)
         assert done.returncode == 0, f"{program} {words}: {done.returncode}\n{done.stdout}{done.stderr}\n{self.log()}"
@@ -115,7 +118,7 @@ class Ceph:
     def _spawn(self, program: str, *words: str) -> subprocess.Popen:
         with (self.folder / f"{program}.out").open("wb") as out:
             surroundings = {"cwd": self.folder, "env": self.environment, "stdout": out, "stderr": out}
-            process = subprocess.Popen(self._command(program, *words), **surroundings)
+            process = subprocess.Popen(self.command(program, *words), **surroundings)
         self.processes.append(process)
         return process
 
@@ -127,6 +130,11 @@ class Ceph:
         """The end of what the cluster's processes said."""
         parts = [*self.folder.glob("*.out"), *self.folder.glob("*.log")]
         return "\n".join(f"{path.name}:\n{path.read_text(errors='replace')[-3000:]}" for path in parts)
+
+    @property
+    def gateway_log(self) -> str:
+        """All that the gateway has logged."""
+        return (self.folder / "client.rgw.log").read_text(errors="replace")
 
     @property
     def endpoint(self) -> str:
@@ -144,6 +152,12 @@ class Ceph:
             aws_session_token=session_token,
             config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
         )
+
+    def as_user(self, access_key: str, secret_key: str) -> Ceph:
+        """The same cluster for somebody else, who takes the administrator's place."""
+        other = copy.copy(self)
+        other.access_key, other.secret_key = access_key, secret_key
+        return other
 
     def create_oidc_provider(self, issuer_url: str, client_ids: list[str], thumbprints: list[str]) -> str:
         """Its ARN, which trust policies name."""
