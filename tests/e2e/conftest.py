@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from support.ceph import Ceph
 from support.home import Home
+from support.moto import Moto
 from support.person import Person
 from support.postgres import Postgres
 from support.server import Doorward
@@ -68,3 +70,45 @@ def site(tmp_path: Path):
     site.kill()
     if site.log.exists():
         print(site.log.read_text()[-4000:])
+
+
+@pytest.fixture(scope="session")
+def ceph_20():
+    ceph = Ceph("forky")
+    yield ceph
+    ceph.remove()
+
+
+@pytest.fixture(scope="session")
+def ceph_18():
+    ceph = Ceph("trixie")
+    yield ceph
+    ceph.remove()
+
+
+@pytest.fixture
+def ceph(ceph_20: Ceph):
+    """The one gateway of Ceph 20. What others made in it stays: make providers, roles and buckets of your own."""
+    yield ceph_20
+    print(ceph_20.log())
+
+
+@pytest.fixture
+def old_ceph(ceph_18: Ceph):
+    """The same of Ceph 18, which wants more of an issuer."""
+    yield ceph_18
+    print(ceph_18.log())
+
+
+@pytest.fixture(scope="session")
+def moto_server():
+    moto = Moto()
+    yield moto
+    moto.remove()
+
+
+@pytest.fixture
+def moto(moto_server: Moto) -> Moto:
+    """The one server, which has forgotten everything."""
+    moto_server.reset()
+    return moto_server

@@ -6,12 +6,13 @@ Everything lands under target/e2e/ of this repository:
     venv/              pytest, boto3 and the Python side of Playwright, as requirements.txt pins them
     awscli/<suite>/    the AWS CLI v2 of one Debian suite, unpacked beside its own Python and C library;
                        awscli/<suite>/aws runs it, without root and without a chroot
+    ceph/<suite>/      Ceph's monitor, OSD and object gateway of one Debian suite, in the same way
     js/                the JavaScript SDK, as js/package.json pins it
 
 Chromium is the one thing taken from the host, because Playwright's own download is not a package.
 
 A second run looks at the stamps and the executables, and is done in well under a second. `--upgrade`
-fetches the command lines afresh: `sid` moves, and that is why it is tested.
+fetches what comes of Debian's suites afresh: `sid` moves, and that is why it is tested.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -32,6 +34,10 @@ TARGET = ROOT / "target" / "e2e"
 
 # The oldest Debian release whose CLI has PKCE, and whatever is newest (which also judges start URLs).
 AWS_CLI_SUITES = ("trixie", "sid")
+
+# A gateway that wants the certificate of an issuer's first key, and one that takes any key set. Testing rather than sid:
+# what got there can be installed.
+CEPH_SUITES = ("trixie", "forky")
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
@@ -42,12 +48,13 @@ class Failed(Exception):
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--upgrade", action="store_true", help="fetch the AWS CLIs again, at today's versions")
+    arguments.add_argument("--upgrade", action="store_true", help="fetch the AWS CLIs and Ceph again, at today's versions")
     options = arguments.parse_args()
 
     TARGET.mkdir(parents=True, exist_ok=True)
     steps = [("host packages", host_packages), ("python", python_environment), ("javascript", javascript_modules)]
     steps += [(f"aws cli of {suite}", lambda suite=suite: aws_cli(suite, options.upgrade)) for suite in AWS_CLI_SUITES]
+    steps += [(f"ceph of {suite}", lambda suite=suite: ceph(suite, options.upgrade)) for suite in CEPH_SUITES]
     for name, step in steps:
         started = time.monotonic()
         try:
@@ -124,32 +131,40 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-# --- AWS CLI -----------------------------------------------------------------------------------
+# --- Programs of a Debian suite ------------------------------------------------------------------
 
 
 def aws_cli(suite: str, upgrade: bool) -> str:
-    """Unpacks `awscli` of a Debian suite, and everything it depends on, into a folder of its own.
+    return from_suite("awscli", suite, ["awscli"], aws_launcher, upgrade)
 
-    apt resolves against an empty package status, so the closure holds the suite's own Python and C library, and
+
+def ceph(suite: str, upgrade: bool) -> str:
+    return from_suite("ceph", suite, ["radosgw", "ceph-mon", "ceph-osd"], ceph_launcher, upgrade)
+
+
+def from_suite(kind: str, suite: str, packages: list[str], finish: Callable[[Path], None], upgrade: bool) -> str:
+    """Unpacks packages of a Debian suite, and everything they depend on, into a folder of their own.
+
+    apt resolves against an empty package status, so the closure holds the suite's own C library (and Python), and
     checks signatures and hashes as ever. Nothing is configured: the dynamic loader of that folder starts the
-    Python of that folder, and no maintainer script is needed for that.
+    programs of that folder, and no maintainer script is needed for that.
     """
-    link = TARGET / "awscli" / suite
-    if (link / "aws").is_file() and not upgrade:
+    link = TARGET / kind / suite
+    if (link / "version").is_file() and not upgrade:
         return f"present, {(link / 'version').read_text().strip()}"
 
-    work = TARGET / "awscli" / f".{suite}.apt"
+    work = TARGET / kind / f".{suite}.apt"
     shutil.rmtree(work, ignore_errors=True)
     apt = private_apt(work, suite)
     run(["apt-get", *apt, "-q", "update"])
-    version = candidate(apt, "awscli")
-    folder = TARGET / "awscli" / f"{suite}-{version.replace(':', '_')}"
-    if not (folder / "aws").is_file():
-        run(["apt-get", *apt, "-q", "-y", "--no-install-recommends", "--download-only", "install", "awscli"])
+    version = candidate(apt, packages[0])
+    folder = TARGET / kind / f"{suite}-{version.replace(':', '_')}"
+    if not (folder / "version").is_file():
+        run(["apt-get", *apt, "-q", "-y", "--no-install-recommends", "--download-only", "install", *packages])
         shutil.rmtree(folder, ignore_errors=True)
         unpack(sorted((work / "archives").glob("*.deb")), folder / "root")
+        finish(folder)
         (folder / "version").write_text(version + "\n")
-        launcher(folder)
     shutil.rmtree(work)
     link.unlink(missing_ok=True)
     link.symlink_to(folder.name)
@@ -181,7 +196,7 @@ def private_apt(work: Path, suite: str) -> list[str]:
 def debian_mirror() -> str:
     """The mirror that this host's own apt uses, so that a proxy or a local mirror is honoured."""
     if not shutil.which("apt-get"):
-        raise Failed("the AWS CLIs are unpacked from Debian packages, and there is no apt-get here")
+        raise Failed("the AWS CLIs and Ceph are unpacked from Debian packages, and there is no apt-get here")
     host = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     releases = {host.get("VERSION_CODENAME", "").strip('"'), "stable", "testing", "unstable", "sid"} - {""}
     for line in run(["apt-get", "--print-uris", "update"]).splitlines():
@@ -214,7 +229,22 @@ def unpack(packages: list[Path], root: Path) -> None:
             raise Failed(f"{package.name} cannot be read")
 
 
-def launcher(folder: Path) -> None:
+def ceph_launcher(folder: Path) -> None:
+    """Writes the `run` of the folder, which starts any of its programs, and sees that those of a cluster do start."""
+    usr = folder / "root" / "usr"
+    loader = next(usr.glob("lib*/ld-linux-*.so.*"))
+    plugins = next(usr.glob("lib/*/ceph"))
+    libraries = f'"{plugins.parent}:{plugins}"'
+    start = f'exec "{loader}" --library-path {libraries} --argv0 "$program" "{usr}/bin/$program" "$@"'
+    script = folder / "run"
+    lines = ["#!/bin/sh", 'here=$(dirname "$(readlink -f "$0")")', "program=$1", "shift", start, ""]
+    script.write_text("\n".join(lines).replace(str(folder), "$here"))
+    script.chmod(0o755)
+    for program in ("ceph-mon", "ceph-osd", "monmaptool", "osdmaptool", "radosgw", "radosgw-admin"):
+        run([str(script), program, "--version"])
+
+
+def aws_launcher(folder: Path) -> None:
     usr = folder / "root" / "usr"
     python = next((path for path in sorted((usr / "bin").glob("python3.*")) if path.name[8:].isdigit()), None)
     loader = next(usr.glob("lib*/ld-linux-*.so.*"), None)

@@ -9,11 +9,11 @@ import shlex
 import stat
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
+from support.documents import blocks
 from support.home import Home
 from support.places import ROOT, aws_cli
 from support.server import Doorward
@@ -29,11 +29,6 @@ person = Person(Login({user_name!r}, {password!r}))
 page = person.decide(sys.argv[1], "Approve")
 person.deliver(page)
 """
-
-
-def blocks(document: Path, language: str) -> list[str]:
-    found = re.findall(rf"(?ms)^( *)```{language}\n(.*?)^ *```", document.read_text())
-    return [textwrap.dedent(text) for _, text in found]
 
 
 @pytest.fixture
