@@ -66,10 +66,21 @@ class Site:
         text = config.read_text().replace('data_dir = "data"\n', 'master_key_file = "master.key"\n')
         config.write_text(text + '\n[postgres]\nurl_file = "database"\n')
 
+    # What a Home asks of a server
+    alias, region = "https://corp.doorward.awsapps.com/start", "us-east-1"
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     @property
     def api(self) -> Api:
-        base = f"http://127.0.0.1:{self.port}"
-        return Api(base, base, "https://corp.doorward.awsapps.com/start")
+        return Api(self.base, self.base, self.alias)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What points any AWS client at this server for signing in, and at nothing else."""
+        return {"AWS_ENDPOINT_URL_SSO_OIDC": self.base, "AWS_ENDPOINT_URL_SSO": self.base}
 
     def start(self) -> None:
         self.spawn()

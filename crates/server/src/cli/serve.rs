@@ -54,12 +54,13 @@ async fn start(config: Config) -> anyhow::Result<()> {
     opened.ready().await?;
     let Opened { store, closer } = opened;
     let clock = Arc::new(Clock::system());
-    run::apply_directory(&*store, directory, clock.now()).await?;
 
     let site = site(&config)?;
     let x5c = config.web_identity.x5c;
     let signing = Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, x5c));
     let brokers = brokers::configured(&config, site.base(), &signing, &keys, &entropy).await?;
+    // Last: a server that cannot start has changed nothing.
+    run::apply_directory(&*store, directory, clock.now()).await?;
     let app = Arc::new(App::new(Parts {
         site,
         store,
