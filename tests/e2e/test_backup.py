@@ -275,9 +275,9 @@ def test_killed_restore_leaves_a_directory_without_a_database(crowd, sites):
     data = target.folder / "data"
     process = broken_off(target, data, signal.SIGKILL, "restore", "-c", "doorward.toml", "../backup")
     assert process.returncode == -signal.SIGKILL
-    assert {file.name for file in data.iterdir()} == {"doorward.db.unfinished", "lock"}
+    assert {file.name for file in data.iterdir()} == {"doorward.db.unfinished", "guests", "lock"}
     command(target, "restore", "-c", "doorward.toml", "../backup")
-    assert {file.name for file in data.iterdir()} == {"doorward.db", "lock"}
+    assert {file.name for file in data.iterdir()} == {"doorward.db", "guests", "lock"}
     move_key(backup.parent / "crowd" / "data" / "master.key", target)
     target.start()
     refresh(target, tokens)

@@ -124,6 +124,36 @@ pub enum OpenError {
         /// Which directory.
         path: PathBuf,
     },
+    /// Somebody is at work on the directory of people.
+    #[error(
+        "another doorward is reading or replacing the directory of people in {path}; try again when it is done"
+    )]
+    Guests {
+        /// Which data directory.
+        path: PathBuf,
+    },
+    /// A copy is at work.
+    #[error("the data directory {path} is being restored or migrated; try again when that is done")]
+    Copying {
+        /// Which data directory.
+        path: PathBuf,
+    },
+    /// An earlier doorward wrote it, and a server has to bring it forward.
+    #[error(
+        "the database {place} has schema version {found}, and this doorward writes version {known}; start the server \
+         of this doorward on it once, and try again"
+    )]
+    Behind {
+        /// Where the database is.
+        place: String,
+        /// Its version.
+        found: i64,
+        /// The version that is written.
+        known: i64,
+    },
+    /// State in memory belongs to its process.
+    #[error("the directory of people is in the memory of a server: name a data directory or a database")]
+    Memory,
     /// SQLite cannot use the file.
     #[error(
         "cannot use the database {path}: {why}; restore it from a backup, or start with an empty directory"

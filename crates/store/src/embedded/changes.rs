@@ -120,7 +120,8 @@ impl<'a> Group<'a> {
                 Ok(Effect::SessionEnded { id, at, why })
             }
             Change::ReplaceDirectory { from, ref file, ref departed } => {
-                replace_directory(self.connection, from, file, departed)
+                let replacement = Replacement::new(from, file, departed);
+                replacement.map_err(|outage| Stop::Refused(outage.into()))?.make(self.connection)
             }
             Change::PutFederatedPerson { from, ref person } => {
                 put_record(self.connection, Put::federated_person(from, person))
@@ -318,23 +319,36 @@ pub(super) fn start_session(connection: &Connection, session: &Session) -> Resul
     Ok(())
 }
 
-fn replace_directory(
-    connection: &Connection,
-    from: u64,
-    file: &DirectoryFile,
-    departed: &Departures,
-) -> Result<Effect, Stop> {
-    let refuse = |why: &dyn std::fmt::Display| {
-        Stop::Refused(Outage(format!("the directory to be written is wrong: {why}")).into())
-    };
-    let content = serde_json::to_string(file).map_err(|error| refuse(&error))?;
-    let left = serde_json::to_string(departed).map_err(|error| refuse(&error))?;
-    let version = i64::try_from(from).map_err(|error| refuse(&error))?;
-    let sql = "UPDATE directory SET version = version + 1, content = ?2, departed = ?3 WHERE version = ?1";
-    let directory =
-        Directory::new(file.clone(), departed.clone(), from + 1).map_err(|problems| refuse(&problems))?;
-    guarded(connection, sql, params![version, content, left])?;
-    Ok(Effect::DirectoryReplaced(Arc::new(directory)))
+/// A directory that is to replace the one at hand.
+pub(super) struct Replacement {
+    from: i64,
+    content: String,
+    departed: String,
+    directory: Arc<Directory>,
+}
+
+impl Replacement {
+    /// Checks it. Guard: the version must be `from`.
+    pub(super) fn new(from: u64, file: &DirectoryFile, departed: &Departures) -> Result<Self, Outage> {
+        let refuse =
+            |why: &dyn std::fmt::Display| Outage(format!("the directory to be written is wrong: {why}"));
+        Ok(Self {
+            from: i64::try_from(from).map_err(|error| refuse(&error))?,
+            content: serde_json::to_string(file).map_err(|error| refuse(&error))?,
+            departed: serde_json::to_string(departed).map_err(|error| refuse(&error))?,
+            directory: Arc::new(
+                Directory::new(file.clone(), departed.clone(), from + 1)
+                    .map_err(|problems| refuse(&problems))?,
+            ),
+        })
+    }
+
+    pub(super) fn make(&self, connection: &Connection) -> Result<Effect, Stop> {
+        let sql =
+            "UPDATE directory SET version = version + 1, content = ?2, departed = ?3 WHERE version = ?1";
+        guarded(connection, sql, params![self.from, self.content, self.departed])?;
+        Ok(Effect::DirectoryReplaced(self.directory.clone()))
+    }
 }
 
 fn put_record(connection: &Connection, put: Result<Put, Outage>) -> Result<Effect, Stop> {

@@ -15,6 +15,7 @@ use super::files::{DataDirectory, connect_reader, connect_writer, database_in};
 use super::rows::{self, ReadError};
 use super::schema;
 use super::unfolded::Unfolded;
+use crate::access::blocking;
 use crate::copy::CopyError;
 use crate::copy::row::{Counts, PAGE, Place, Row};
 use crate::open::OpenError;
@@ -23,7 +24,7 @@ use crate::records::Record;
 /// What the names of files end with that are not whole.
 const UNFINISHED: &str = ".unfinished";
 
-/// Keeps every server from a data directory until it is dropped.
+/// Keeps every server and every guest from a data directory until it is dropped.
 pub(crate) struct Holding {
     _directory: DataDirectory,
 }
@@ -31,7 +32,7 @@ pub(crate) struct Holding {
 /// Takes the data directory, which must be there.
 pub(crate) fn hold(dir: &Path) -> Result<Holding, CopyError> {
     must_exist(&database_in(dir))?;
-    Ok(Holding { _directory: DataDirectory::take(dir)? })
+    Ok(Holding { _directory: DataDirectory::take_alone(dir)? })
 }
 
 /// A database as it was when this was opened: one transaction that only reads. A server that writes to the database
@@ -167,7 +168,7 @@ impl Target {
 
     /// A data directory that has no database, or an empty one.
     pub(crate) async fn directory(dir: &Path) -> Result<Self, CopyError> {
-        let directory = DataDirectory::take(dir)?;
+        let directory = DataDirectory::take_alone(dir)?;
         let database = directory.database().to_owned();
         match Snapshot::of_file(&database).await {
             Ok(snapshot) => snapshot.count().await?.none_at(&snapshot.name())?,
@@ -338,15 +339,6 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         self.interrupt.interrupt();
-    }
-}
-
-/// Does `work` on a thread that may block.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        // Nobody aborts it, so it panicked.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -4,6 +4,8 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -14,7 +16,15 @@ use crate::open::OpenError;
 
 /// Held, by the advisory lock of the system, as long as a process uses the directory; it goes with the process.
 const LOCK_FILE: &str = "lock";
+/// Shared in the same way by guests, and held by a copy that must be alone.
+const GUESTS_FILE: &str = "guests";
 const DATABASE_FILE: &str = "doorward.db";
+/// How long a data directory that somebody has is waited for: a guest that makes the database has it for a moment.
+const DIRECTORY_WAIT: Duration = Duration::from_millis(500);
+const DIRECTORY_PAUSE: Duration = Duration::from_millis(20);
+/// How long somebody else's transaction is waited for, which is over in a moment: ten seconds.
+const TRANSACTION_TRIES: i32 = 10_000;
+const TRANSACTION_PAUSE: Duration = Duration::from_millis(1);
 
 /// Where the database of a data directory lies.
 pub(super) fn database_in(dir: &Path) -> PathBuf {
@@ -25,6 +35,7 @@ pub(super) fn database_in(dir: &Path) -> PathBuf {
 pub(super) struct DataDirectory {
     database: PathBuf,
     _lock: File,
+    guests: Option<File>,
 }
 
 impl DataDirectory {
@@ -36,17 +47,17 @@ impl DataDirectory {
         Ok(taken)
     }
 
-    /// Makes `dir` if there is none, and takes it.
-    pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
+    /// Makes `dir` if there is none, and takes it, with no guest in it.
+    pub(super) fn take_alone(dir: &Path) -> Result<Self, OpenError> {
+        let mut taken = Self::take(dir)?;
+        taken.guests = Some(lock(dir, GUESTS_FILE, File::try_lock, |path| OpenError::Guests { path })?);
+        Ok(taken)
+    }
+
+    fn take(dir: &Path) -> Result<Self, OpenError> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused(dir))?;
-        let lock_path = dir.join(LOCK_FILE);
-        let lock = open_private(&lock_path).map_err(refused(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: dir.to_owned() }),
-            Err(TryLockError::Error(why)) => return Err(refused(&lock_path)(why)),
-        }
-        Ok(Self { database: database_in(dir), _lock: lock })
+        let lock = lock(dir, LOCK_FILE, File::try_lock, |path| OpenError::InUse { path })?;
+        Ok(Self { database: database_in(dir), _lock: lock, guests: None })
     }
 
     /// The path of the database.
@@ -74,8 +85,38 @@ impl DataDirectory {
 
     /// Why SQLite does not use the database.
     pub(super) fn sqlite(&self, error: &rusqlite::Error) -> OpenError {
-        OpenError::Database { path: self.database.clone(), why: error.to_string() }
+        sqlite_error(&self.database, error)
     }
+}
+
+/// Keeps every copy from the data directory that must be alone in it, until the file is closed.
+pub(super) fn share_with_guests(dir: &Path) -> Result<File, OpenError> {
+    lock(dir, GUESTS_FILE, File::try_lock_shared, |path| OpenError::Copying { path })
+}
+
+/// Takes the lock of the system on a file in `dir`. When somebody has it for too long they are what `taken` says.
+fn lock(
+    dir: &Path,
+    name: &str,
+    take: fn(&File) -> Result<(), TryLockError>,
+    taken: fn(PathBuf) -> OpenError,
+) -> Result<File, OpenError> {
+    let path = dir.join(name);
+    let file = open_private(&path).map_err(refused(&path))?;
+    let began = Instant::now();
+    loop {
+        match take(&file) {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < DIRECTORY_WAIT => sleep(DIRECTORY_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(taken(dir.to_owned())),
+            Err(TryLockError::Error(why)) => return Err(refused(&path)(why)),
+        }
+    }
+}
+
+/// Why SQLite does not use the database.
+pub(super) fn sqlite_error(database: &Path, error: &rusqlite::Error) -> OpenError {
+    OpenError::Database { path: database.to_owned(), why: error.to_string() }
 }
 
 fn refused(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
@@ -94,7 +135,12 @@ pub(super) fn connect_reader(database: &Path) -> rusqlite::Result<Connection> {
 }
 
 fn connect(database: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(database, flags)?;
+    let mut connection = Connection::open_with_flags(database, flags)?;
+    // Short and even pauses: beside a server that writes all the time, there is no longer one to be met.
+    connection.busy_handler(Some(|tries| {
+        sleep(TRANSACTION_PAUSE);
+        tries < TRANSACTION_TRIES
+    }))?;
     // A database can come from a backup that somebody else had in their hands: what its schema says is not trusted,
     // and nothing may write to SQLite's own tables.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;

@@ -1,4 +1,4 @@
-//! The embedded backend: one SQLite database in a data directory, for one process.
+//! The embedded backend: one SQLite database in a data directory, for one server.
 //!
 //! - One thread, the writer, owns the connection that writes. It takes what is queued, up to a group of 512, into
 //!   one transaction and one sync, and answers after the COMMIT.
@@ -9,6 +9,7 @@
 //! - Device requests and the directory are read from memory, sessions and records through bounded caches. Only the writer
 //!   fills them, after the COMMIT and before it answers, so no reader sees what is not committed and every reader
 //!   sees what was answered.
+//! - Another process may replace the directory, and nothing else, while this one runs: `guest.rs`.
 //! - Allowances are in memory alone, and whole again after a restart: whoever could restart the server over and over
 //!   would not have to guess, and a write to the disk for each guess would be a lever for those who do.
 //! - A failed sync is never tried again, because the kernel may have dropped the pages it could not write: the
@@ -29,6 +30,7 @@ use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::allowances::AllowanceTable;
@@ -37,6 +39,7 @@ use crate::open::OpenError;
 use crate::records::{Record, RecordKey};
 use answers::Deliveries;
 use files::DataDirectory;
+use guest::LOOK_EVERY;
 use published::Published;
 use readers::Readers;
 use rows::ReadError;
@@ -47,6 +50,7 @@ mod changes;
 pub(crate) mod copy;
 mod files;
 mod fold;
+pub(crate) mod guest;
 mod published;
 mod readers;
 mod rows;
@@ -85,6 +89,7 @@ impl EmbeddedStore {
         let (answers, deliveries) = Deliveries::channel();
         let writer = Writer::new(connection, directory, published.clone(), logged, answers)?;
         writer.start(queue)?;
+        keep_looking(&jobs)?;
         Ok(Self { jobs, published, readers, deliveries, allowances: Mutex::default() })
     }
 
@@ -133,6 +138,21 @@ impl EmbeddedStore {
     }
 }
 
+/// Wakes the writer now and then, as long as there is a store, so that it looks for what a guest has written.
+fn keep_looking(jobs: &mpsc::Sender<Job>) -> Result<(), OpenError> {
+    let jobs = jobs.downgrade();
+    let wake = move || loop {
+        std::thread::sleep(LOOK_EVERY);
+        match jobs.upgrade().map(|jobs| jobs.try_send(Job::Look)) {
+            // A writer with a full queue is awake.
+            Some(Ok(()) | Err(TrySendError::Full(_))) => {}
+            Some(Err(TrySendError::Closed(_))) | None => break,
+        }
+    };
+    std::thread::Builder::new().name("store-watch".into()).spawn(wake).map_err(OpenError::Thread)?;
+    Ok(())
+}
+
 #[async_trait]
 impl Store for EmbeddedStore {
     async fn device_request(&self, id: DeviceRequestId) -> Result<Option<DeviceRequest>, Outage> {
@@ -176,7 +196,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn directory(&self) -> Result<Arc<Directory>, Outage> {
-        Ok(self.published.directory())
+        self.published.directory()
     }
 
     async fn federated_person(&self, id: &PersonId) -> Result<(u64, Option<FederatedPerson>), Outage> {

@@ -6,6 +6,7 @@ use doorward_core::device::{DeviceRequest, DeviceState};
 use doorward_core::directory::Directory;
 use doorward_core::ids::{DeviceRequestId, SessionId};
 use doorward_core::session::{EndReason, Session, SessionState};
+use doorward_core::store::Outage;
 use doorward_core::time::Timestamp;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -32,7 +33,8 @@ pub(super) struct Published {
     /// session.
     records: Cache<RecordKey, Arc<Record>, Bytes>,
     unfolded: Mutex<Unfolded>,
-    directory: RwLock<Arc<Directory>>,
+    /// Or why nobody can tell what it is.
+    directory: RwLock<Result<Arc<Directory>, Outage>>,
 }
 
 /// What a record takes in the cache.
@@ -66,7 +68,7 @@ impl Published {
             sessions: Cache::new(CACHED_SESSIONS),
             records: Cache::with_weighter(RECORDS_EXPECTED, CACHED_RECORDS, Bytes),
             unfolded: Mutex::new(unfolded),
-            directory: RwLock::new(Arc::new(directory)),
+            directory: RwLock::new(Ok(Arc::new(directory))),
         }
     }
 
@@ -91,7 +93,7 @@ impl Published {
     }
 
     /// The directory.
-    pub(super) fn directory(&self) -> Arc<Directory> {
+    pub(super) fn directory(&self) -> Result<Arc<Directory>, Outage> {
         self.directory.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -129,11 +131,14 @@ impl Published {
                     self.unfolded().remove(id);
                 }
                 Effect::RecordPut(key, record) => self.keep_record(key, Arc::new(record)),
-                Effect::DirectoryReplaced(directory) => {
-                    *self.directory.write().unwrap_or_else(PoisonError::into_inner) = directory;
-                }
+                Effect::DirectoryReplaced(directory) => self.show_directory(Ok(directory)),
             }
         }
+    }
+
+    /// Shows a directory, or that there is none to be shown.
+    pub(super) fn show_directory(&self, directory: Result<Arc<Directory>, Outage>) {
+        *self.directory.write().unwrap_or_else(PoisonError::into_inner) = directory;
     }
 
     fn change_devices<T>(&self, change: impl FnOnce(&mut DeviceTable) -> T) -> T {

@@ -136,8 +136,13 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), Refusal> {
     }
     // What the log has from before may have been read from memory and not from the disk, if its last sync failed. So it
     // is written once more, and synced, before anything is built on it.
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    checkpoint(connection)?;
     Ok(())
+}
+
+/// Moves what SQLite's log has into the database, as far as nobody needs it any more.
+pub(super) fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
 /// Which version of our schema the database has, this one or one before; none if it has no tables at all. Any other is
@@ -169,11 +174,11 @@ fn migrate(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
         .execute_batch(&format!("BEGIN IMMEDIATE; {sql} UPDATE meta SET schema_version = {VERSION}; COMMIT"))
 }
 
-/// Sets up the connection that writes.
-fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+/// Sets up a connection that writes.
+pub(super) fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // The writer checkpoints by itself, because SQLite would swallow a failure.
+    // Whoever writes checkpoints by itself, because SQLite would swallow a failure.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     // After a burst the log is cut back to 64 MiB.
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
@@ -190,6 +195,12 @@ pub(super) fn load(connection: &Connection) -> Result<(Published, usize), ReadEr
         Published::new(rows::device_requests(connection)?, unfolded, directory(connection, VERSION)?),
         logged,
     ))
+}
+
+/// The version of the directory.
+pub(super) fn directory_version(connection: &Connection) -> rusqlite::Result<i64> {
+    let mut statement = connection.prepare_cached("SELECT version FROM directory")?;
+    statement.query_row([], |row| row.get(0))
 }
 
 /// The directory, from a database of this version or one before.

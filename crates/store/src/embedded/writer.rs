@@ -6,11 +6,13 @@
 //!    nobody else writes to the cache it cannot be overtaken.
 //! 3. Make all commits of the group in one transaction, each with its own outcome.
 //! 4. Show what was committed, then answer.
-//! 5. Sweep, if asked to; fold some of the log of rotations, if it is long; and move SQLite's own log, the write-ahead
-//!    log, into the database, if that is long.
+//! 5. Sweep, if asked to.
+//! 6. Look now and then for what a guest has written; fold some of the log of rotations, if it is long; and move
+//!    SQLite's own log, the write-ahead log, into the database, if that is long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use doorward_core::ids::SessionId;
 use doorward_core::session::Session;
@@ -27,8 +29,10 @@ use super::answers::{Answer, Answers};
 use super::changes::{self, Group, Stop};
 use super::files::DataDirectory;
 use super::fold::{FOLD_AFTER, Fold, HEADS, LOG_ROWS};
+use super::guest::LOOK_EVERY;
 use super::published::{Effect, Published};
 use super::rows;
+use super::schema;
 use super::unfolded::Head;
 use crate::open::OpenError;
 use crate::records::{Record, RecordKey};
@@ -46,6 +50,8 @@ pub(super) enum Job {
     Load(Load),
     /// The changes of one caller.
     Commit { changes: Vec<Change>, answer: oneshot::Sender<Result<(), CommitError>> },
+    /// To look whether a guest has replaced the directory. A writer that has much to do looks by itself.
+    Look,
     /// One batch of a sweep.
     Sweep { now: Timestamp, limit: usize, answer: oneshot::Sender<Result<usize, Outage>> },
     /// The end.
@@ -86,6 +92,8 @@ pub(super) struct Writer {
     checkpointed: usize,
     /// Whether SQLite's log was long when it was last looked at.
     long_log: bool,
+    /// When it was last looked whether a guest has replaced the directory.
+    looked: Instant,
     /// Whether the last step of folding went well.
     tidied: bool,
     /// Set when it can no longer be told what is on disk. There is no way back.
@@ -122,6 +130,7 @@ impl Writer {
             pages,
             checkpointed: 0,
             long_log: false,
+            looked: Instant::now(),
             tidied: true,
             broken: None,
         })
@@ -174,11 +183,12 @@ impl Writer {
     /// One turn; answers who waits for the end.
     fn turn(&mut self, jobs: impl Iterator<Item = Job>) -> Vec<oneshot::Sender<Result<(), Outage>>> {
         let (mut loads, mut commits, mut sweeps) = (Vec::new(), Vec::new(), Vec::new());
-        let mut closing = Vec::new();
+        let (mut closing, mut look) = (Vec::new(), false);
         for job in jobs {
             match job {
                 Job::Load(load) => loads.push(load),
                 Job::Commit { changes, answer } => commits.push((changes, answer)),
+                Job::Look => look = true,
                 Job::Sweep { now, limit, answer } => sweeps.push((now, limit, answer)),
                 Job::Close { answer } => closing.push(answer),
             }
@@ -193,8 +203,40 @@ impl Writer {
         for (now, limit, answer) in sweeps {
             let _ = answer.send(self.sweep(now, limit));
         }
+        if look || self.looked.elapsed() >= LOOK_EVERY {
+            self.look();
+        }
         self.tidy(callers);
         closing
+    }
+
+    /// Shows the directory that a guest has written, if there is one. Whether there is cannot be told of one that cannot
+    /// be read, and then nobody is shown any.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        if self.broken.is_some() {
+            return;
+        }
+        let shown = self.published.directory();
+        let found = match schema::directory_version(&self.connection) {
+            Ok(version)
+                if shown.as_ref().is_ok_and(|shown| i64::try_from(shown.version()) == Ok(version)) =>
+            {
+                return;
+            }
+            Ok(_) => schema::directory(&self.connection, schema::VERSION),
+            Err(error) => Err(error.into()),
+        };
+        let found = found.map_err(|error| error.outage(self.directory.database()));
+        match (&found, &shown) {
+            (Ok(directory), _) => {
+                tracing::info!(version = directory.version(), "another process has replaced the directory");
+            }
+            // Once each time it begins: whoever reads hears it too.
+            (Err(outage), Ok(_)) => tracing::error!(error = outage.0, "the directory cannot be shown"),
+            (Err(_), Err(_)) => {}
+        }
+        self.published.show_directory(found.map(Arc::new));
     }
 
     /// What has to be done so that no log grows long. The more callers a turn has, the more of it, so that it keeps up
@@ -322,13 +364,20 @@ impl Writer {
         match self.commit_together(&commits) {
             Ok(outcomes) => {
                 let mut answers = Vec::with_capacity(commits.len());
-                for (outcome, (_, to)) in outcomes.into_iter().zip(commits) {
+                let mut overtaken = false;
+                for (outcome, (changes, to)) in outcomes.into_iter().zip(commits) {
                     let outcome = outcome.map(|effects| {
                         let is_rotation = |effect: &&Effect| matches!(effect, Effect::SessionRotated { .. });
                         self.logged += effects.iter().filter(is_rotation).count();
                         self.published.publish(effects);
                     });
+                    overtaken |= outcome == Err(CommitError::Conflict)
+                        && changes.iter().any(|change| matches!(change, Change::ReplaceDirectory { .. }));
                     answers.push(Answer::Committed(to, outcome));
+                }
+                if overtaken {
+                    // Whoever reads the directory and tries again must not read the same.
+                    self.look();
                 }
                 self.answers.give(answers);
             }
@@ -449,6 +498,9 @@ impl Writer {
         let so = match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => {
                 "nothing was written; make room on its disk, and it goes on by itself"
+            }
+            Some(ErrorCode::DatabaseBusy) => {
+                "nothing was written, because another process has been writing to it for seconds; end that one"
             }
             _ if rows::is_damage(error) => "nothing was written; restore it from a backup",
             _ => "nothing was written",

@@ -49,7 +49,7 @@ const MIGRATIONS: &[Migration] = &[
 ];
 
 /// The version that this server reads and writes.
-pub(super) const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+pub(crate) const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
 /// How far the schema of a database has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -51,6 +51,7 @@ mod tls;
 
 pub use error::PostgresError;
 pub use migrations::Schema;
+pub(crate) use migrations::VERSION;
 pub use options::{BadUrl, PostgresOptions};
 
 /// How many rows one statement of a sweep forgets, so that nobody waits long behind it.

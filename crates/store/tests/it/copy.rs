@@ -179,7 +179,7 @@ async fn a_backup_of_a_store_in_use_is_restored_whole() {
     let restored = copy::restore(&scratch.file(), &scratch.location(), &mut quiet).await.unwrap();
     assert_eq!(restored, copied);
     assert_eq!(std::fs::read(scratch.file()).unwrap(), before);
-    assert_eq!(files(&scratch.data()), ["doorward.db", "lock"]);
+    assert_eq!(files(&scratch.data()), ["doorward.db", "guests", "lock"]);
     assert_eq!(std::fs::metadata(scratch.data()).unwrap().permissions().mode() & 0o777, 0o700);
     with_store(&scratch.location(), async |store| {
         check(store).await;
@@ -384,7 +384,7 @@ async fn a_migration_finds_out_that_a_node_still_writes() {
     assert!(matches!(refused, CopyError::Changed { .. }), "{refused}");
     let said = refused.to_string();
     assert!(said.contains(&session_id(0).to_string()) && said.contains("stop all nodes"), "{said}");
-    assert_eq!(files(&scratch.data()), ["lock"]);
+    assert_eq!(files(&scratch.data()), ["guests", "lock"]);
 }
 
 // --- Verified
@@ -533,7 +533,7 @@ async fn the_log_of_a_killed_empty_server_does_not_come_over_what_was_restored()
     assert!(std::fs::metadata(killed.path().join("doorward.db-wal")).unwrap().len() > 0);
     let killed_at = Location::Embedded(killed.path().to_owned());
     copy::restore(&scratch.file(), &killed_at, &mut quiet).await.unwrap();
-    assert_eq!(files(killed.path()), ["doorward.db", "lock"]);
+    assert_eq!(files(killed.path()), ["doorward.db", "guests", "lock"]);
     with_store(&killed_at, check).await;
 }
 
@@ -683,7 +683,7 @@ async fn a_copy_that_is_broken_off_leaves_an_empty_target() {
         broken_off(copy::backup(&source, &scratch.file(), &mut report), reached.clone()).await;
         assert_eq!(files(scratch.0.path()), ["kept"]);
         broken_off(copy::restore(&kept, &scratch.location(), &mut report), reached.clone()).await;
-        assert_eq!(files(&scratch.data()), ["lock"]);
+        assert_eq!(files(&scratch.data()), ["guests", "lock"]);
         std::fs::remove_dir_all(scratch.data()).unwrap();
         broken_off(copy::restore(&kept, &shared, &mut report), reached.clone()).await;
         assert_eq!(server.number(&database, "SELECT count(*) FROM session").await, 0);

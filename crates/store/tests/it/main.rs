@@ -7,6 +7,7 @@ mod copy;
 mod damage;
 mod durability;
 mod files;
+mod guests;
 mod open;
 mod postgres;
 mod sweep;

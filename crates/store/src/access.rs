@@ -1,0 +1,94 @@
+//! The directory alone: for a process that reads or replaces it and is no server.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use doorward_core::directory::Directory;
+use doorward_core::store::{CommitError, Outage, Store};
+use doorward_core::verdict::Change;
+
+use crate::embedded::guest::Guest;
+use crate::open::{Location, OpenError};
+use crate::postgres::{self, PostgresStore, Schema};
+
+/// The directory in a place where servers may be running.
+pub struct DirectoryAccess(Access);
+
+enum Access {
+    Embedded(Arc<Mutex<Guest>>),
+    Postgres(Box<PostgresStore>),
+}
+
+/// Opens the place at `location` for reading and replacing the directory. Nothing is made yet where there is nothing.
+///
+/// While this is open, nobody can restore or migrate a data directory.
+///
+/// # Errors
+/// [`OpenError`], which tells an operator what is wrong, where, and what to do.
+pub async fn open_directory(location: &Location) -> Result<DirectoryAccess, OpenError> {
+    Ok(DirectoryAccess(match location {
+        Location::Memory => return Err(OpenError::Memory),
+        Location::Embedded(dir) => {
+            let dir = dir.clone();
+            Access::Embedded(Arc::new(Mutex::new(blocking(move || Guest::new(&dir)).await?)))
+        }
+        Location::Postgres(options) => {
+            let store = PostgresStore::new(options)?;
+            if let Schema::Behind(found) = store.schema().await? {
+                return Err(OpenError::Behind { place: options.place(), found, known: postgres::VERSION });
+            }
+            Access::Postgres(Box::new(store))
+        }
+    }))
+}
+
+impl DirectoryAccess {
+    /// The directory; empty, at version 0, where there is nothing yet.
+    ///
+    /// # Errors
+    /// [`Outage`] when the store cannot tell.
+    pub async fn read(&self) -> Result<Arc<Directory>, Outage> {
+        match &self.0 {
+            Access::Embedded(guest) => {
+                let guest = guest.clone();
+                blocking(move || guest.lock().unwrap_or_else(PoisonError::into_inner).read().map(Arc::new))
+                    .await
+            }
+            Access::Postgres(store) => match store.schema().await? {
+                Schema::None => Ok(Arc::default()),
+                _ => store.directory().await,
+            },
+        }
+    }
+
+    /// Makes a change of kind [`Change::ReplaceDirectory`], with the same guard and as durably as a server. Where there
+    /// is nothing yet, what a server would make at its first start is made first. Servers see it within a second.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]. A change of another kind is an outage.
+    pub async fn replace(&self, change: Change) -> Result<(), CommitError> {
+        let Change::ReplaceDirectory { from, file, departed } = change else {
+            return Err(Outage("only the directory can be replaced here".into()).into());
+        };
+        match &self.0 {
+            Access::Embedded(guest) => {
+                let guest = guest.clone();
+                blocking(move || {
+                    guest.lock().unwrap_or_else(PoisonError::into_inner).replace(from, &file, &departed)
+                })
+                .await
+            }
+            Access::Postgres(store) => {
+                store.commit(vec![Change::ReplaceDirectory { from, file, departed }]).await
+            }
+        }
+    }
+}
+
+/// Does `work` on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // Nobody aborts it, so it panicked.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
