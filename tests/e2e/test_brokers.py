@@ -161,6 +161,36 @@ def test_only_whom_the_directory_and_the_role_both_let_in_gets_credentials(servi
     assert "broker=ceph" in line and "step=trust policy" in line and "AccessDenied" in line, line
 
 
+def check(site: Site, *words: str) -> tuple[int, str]:
+    """What the doctor says of brokers."""
+    done = doorward("check", "-c", "doorward.toml", *words, cwd=site.folder)
+    lines = [line for line in done.stdout.splitlines() if "broker" in line]
+    return done.returncode, lines[-1] if lines else done.stdout + done.stderr
+
+
+def test_doctor_says_which_step_decided(serving: Serving, ceph: Ceph):
+    site = serving.site
+    storage(serving, ceph, False)
+    asked = ("--broker", "ceph", "--as", "ada", "--role")
+    code, said = check(site, *asked, "Editor")
+    assert "there is no key to sign with yet" in said and code == 1, said
+    assert site.api.call("GET", site.base + "/.well-known/jwks.json").status == 200
+    code, said = check(site, *asked, "Editor")
+    assert code == 0 and said.startswith("ok    broker ceph: gave "), said
+    # Nobody but the gateway knows whether there is such a role, and it does not tell.
+    for role in ("Closed", "Lost"):
+        code, said = check(site, *asked, role)
+        assert code == 1 and said.startswith("WRONG broker ceph: denied: trust policy: "), said
+        assert "AccessDenied" in said
+    for words, why in (
+        (("--broker", "ceph", "--as", "grace"), "grace has no such role whose credentials come from this broker"),
+        (("--broker", "ceph", "--as", "adda"), "there is no person adda; did you mean ada?"),
+        (("--broker", "cepf", "--as", "ada"), "did you mean ceph?"),
+    ):
+        code, said = check(site, *words)
+        assert code == 1 and why in said, said
+
+
 # --- moto --------------------------------------------------------------------------------------
 
 

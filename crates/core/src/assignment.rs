@@ -19,6 +19,12 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// What is known of somebody: the directory, and what their identity source said.
+    #[must_use]
+    pub const fn new(directory: Arc<Directory>, federated: Option<FederatedPerson>) -> Self {
+        Self { directory, federated }
+    }
+
     /// Reads what is known of `person`; of nobody but the directory when it is not known yet who it will be.
     ///
     /// # Errors

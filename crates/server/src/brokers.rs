@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use async_trait::async_trait;
-use doorward_core::credentials::{BrokerError, BrokerStep, CredentialBroker, SharedEntropy};
+use doorward_core::credentials::{CredentialBroker, SharedEntropy};
 use doorward_core::ids::BrokerName;
 use doorward_core::time::Lifetime;
 use doorward_keys::KeyRing;
@@ -15,35 +14,25 @@ use doorward_upstream::credentials::brokers::Brokers;
 use doorward_upstream::credentials::built_in::BuiltIn;
 use doorward_upstream::credentials::guarded::Guarded;
 use doorward_upstream::credentials::sts::Backend;
-use doorward_upstream::credentials::web_identity::{Claims, IdentityTokens, WebIdentity, WebIdentityOptions};
+use doorward_upstream::credentials::web_identity::{IdentityTokens, WebIdentity, WebIdentityOptions};
 use tracing::warn;
 
 use crate::config::{BUILT_IN, BrokerConfig, BrokerKind, Config, read_text};
-use crate::signing::Signing;
 
-#[async_trait]
-impl IdentityTokens for Signing {
-    async fn sign(&self, claims: &Claims) -> Result<String, BrokerError> {
-        let failed = |detail| BrokerError { denied: false, step: BrokerStep::OwnCredentials, detail };
-        let signer = self.signer().await.map_err(|outage| failed(outage.to_string()))?;
-        signer.pair.sign(claims).map_err(|error| failed(error.to_string()))
-    }
-}
-
-/// The brokers of `config`, whose tokens `signing` signs.
+/// The brokers of `config`, for whom `tokens` signs.
 ///
 /// # Errors
 /// What is wrong with one of them, by its name.
 pub async fn configured(
     config: &Config,
     issuer: &str,
-    signing: &Arc<Signing>,
+    tokens: &Arc<dyn IdentityTokens>,
     keys: &KeyRing,
     entropy: &SharedEntropy,
 ) -> anyhow::Result<Brokers> {
     let mut brokers: BTreeMap<BrokerName, Arc<dyn CredentialBroker>> = BTreeMap::new();
     for (name, broker) in &config.brokers {
-        let made = make(name, broker, issuer, signing, entropy).await;
+        let made = make(name, broker, issuer, tokens, entropy).await;
         let made = made.with_context(|| format!("brokers.{name}"))?;
         let guarded = Guarded::new(name.clone(), made, Lifetime::from_seconds(broker.cache));
         brokers.insert(name.clone(), Arc::new(guarded));
@@ -70,7 +59,7 @@ async fn make(
     name: &BrokerName,
     config: &BrokerConfig,
     issuer: &str,
-    signing: &Arc<Signing>,
+    tokens: &Arc<dyn IdentityTokens>,
     entropy: &SharedEntropy,
 ) -> anyhow::Result<Arc<dyn CredentialBroker>> {
     let ca = match &config.ca_file {
@@ -94,7 +83,7 @@ async fn make(
                 audience: config.audience.clone().unwrap_or_default(),
                 role_arn,
             };
-            Arc::new(WebIdentity::new(options, Arc::clone(signing) as _, Arc::clone(entropy))?)
+            Arc::new(WebIdentity::new(options, Arc::clone(tokens), Arc::clone(entropy))?)
         }
         BrokerKind::AssumeRole => {
             let access_key = match &config.access_key_file {

@@ -3,16 +3,21 @@
 
 use std::sync::Arc;
 
-use doorward_core::credentials::SharedEntropy;
+use async_trait::async_trait;
+use doorward_core::credentials::{BrokerError, BrokerStep, SharedEntropy};
 use doorward_core::signing_key::{SigningAlgorithm, SigningKey, SigningKeys};
 use doorward_core::store::{CommitError, Outage, Store};
 use doorward_core::verdict::Change;
 use doorward_keys::signing::{BadSigningKey, Jwk, SigningPair};
 use doorward_keys::{KeyRing, Sealer};
+use doorward_upstream::credentials::web_identity::{Claims, IdentityTokens};
 use tokio::sync::OnceCell;
 use tracing::info;
 
 use crate::ambient::{Clock, draw};
+
+/// What signing keys are wrapped for.
+const PURPOSE: &str = "signing key";
 
 /// Signs web identity tokens.
 pub struct Signing {
@@ -42,7 +47,7 @@ impl Signing {
         keys: &KeyRing,
         x5c: bool,
     ) -> Self {
-        Self { store, clock, entropy, sealer: keys.sealer("signing key"), x5c, signer: OnceCell::new() }
+        Self { store, clock, entropy, sealer: keys.sealer(PURPOSE), x5c, signer: OnceCell::new() }
     }
 
     /// The key; made now if there never was one.
@@ -57,7 +62,7 @@ impl Signing {
         loop {
             let SigningKeys { version, keys } = self.store.signing_keys().await?;
             if let Some(key) = keys.last() {
-                return self.open(key).map(Arc::new);
+                return Signer::open(key, &self.sealer, self.x5c).map(Arc::new);
             }
             let key = self.make().await?;
             let id = key.id.clone();
@@ -69,19 +74,6 @@ impl Signing {
                 Err(CommitError::Outage(outage)) => return Err(outage),
             }
         }
-    }
-
-    fn open(&self, key: &SigningKey) -> Result<Signer, Outage> {
-        let private = self.sealer.open(&key.sealed).ok_or_else(|| {
-            Outage(format!(
-                "signing key {} was wrapped under another master key: put that key back into the key file",
-                key.id
-            ))
-        })?;
-        let private = zeroize::Zeroizing::new(private);
-        let pair = SigningPair::from_pkcs8(&private).map_err(|error| bad(&error))?;
-        let jwk = if self.x5c { pair.certified_jwk(&key.certificate) } else { pair.jwk().clone() };
-        Ok(Signer { pair, jwk })
     }
 
     async fn make(&self) -> Result<SigningKey, Outage> {
@@ -99,6 +91,51 @@ impl Signing {
             certificate: pair.certificate(serial).map_err(|error| bad(&error))?,
         })
     }
+}
+
+impl Signer {
+    /// Opens a key that was wrapped by `sealer`.
+    fn open(key: &SigningKey, sealer: &Sealer, x5c: bool) -> Result<Self, Outage> {
+        let private = sealer.open(&key.sealed).ok_or_else(|| {
+            Outage(format!(
+                "signing key {} was wrapped under another master key: put that key back into the key file",
+                key.id
+            ))
+        })?;
+        let private = zeroize::Zeroizing::new(private);
+        let pair = SigningPair::from_pkcs8(&private).map_err(|error| bad(&error))?;
+        let jwk = if x5c { pair.certified_jwk(&key.certificate) } else { pair.jwk().clone() };
+        Ok(Self { pair, jwk })
+    }
+
+    /// The key that servers sign with, if there is one yet.
+    ///
+    /// # Errors
+    /// [`Outage`] when it cannot be unwrapped.
+    pub fn of(kept: &SigningKeys, keys: &KeyRing) -> Result<Option<Self>, Outage> {
+        let open = |key| Self::open(key, &keys.sealer(PURPOSE), false);
+        kept.keys.last().map(open).transpose()
+    }
+}
+
+#[async_trait]
+impl IdentityTokens for Signer {
+    async fn sign(&self, claims: &Claims) -> Result<String, BrokerError> {
+        self.pair.sign(claims).map_err(|error| cannot_sign(error.to_string()))
+    }
+}
+
+#[async_trait]
+impl IdentityTokens for Signing {
+    async fn sign(&self, claims: &Claims) -> Result<String, BrokerError> {
+        let signer = self.signer().await.map_err(|outage| cannot_sign(outage.to_string()))?;
+        signer.sign(claims).await
+    }
+}
+
+/// There is no token.
+pub(crate) fn cannot_sign(detail: String) -> BrokerError {
+    BrokerError { denied: false, step: BrokerStep::OwnCredentials, detail }
 }
 
 fn bad(error: &BadSigningKey) -> Outage {

@@ -1,8 +1,11 @@
-//! The directory alone: for a process that reads or replaces it and is no server.
+//! The directory, and what belongs to it: for a process that reads or replaces it and is no server.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use doorward_core::directory::Directory;
+use doorward_core::federated::FederatedPerson;
+use doorward_core::ids::PersonId;
+use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::{CommitError, Outage, Store};
 use doorward_core::verdict::Change;
 
@@ -48,14 +51,41 @@ impl DirectoryAccess {
     /// [`Outage`] when the store cannot tell.
     pub async fn read(&self) -> Result<Arc<Directory>, Outage> {
         match &self.0 {
-            Access::Embedded(guest) => {
-                let guest = guest.clone();
-                blocking(move || guest.lock().unwrap_or_else(PoisonError::into_inner).read().map(Arc::new))
-                    .await
-            }
+            Access::Embedded(guest) => embedded(guest, Guest::read).await.map(Arc::new),
             Access::Postgres(store) => match store.schema().await? {
                 Schema::None => Ok(Arc::default()),
                 _ => store.directory().await,
+            },
+        }
+    }
+
+    /// What an identity source said of a person, as [`Store::federated_person`].
+    ///
+    /// # Errors
+    /// [`Outage`] when the store cannot tell.
+    pub async fn federated_person(&self, id: &PersonId) -> Result<(u64, Option<FederatedPerson>), Outage> {
+        match &self.0 {
+            Access::Embedded(guest) => {
+                let id = id.clone();
+                embedded(guest, move |guest| guest.federated_person(&id)).await
+            }
+            Access::Postgres(store) => match store.schema().await? {
+                Schema::None => Ok((0, None)),
+                _ => store.federated_person(id).await,
+            },
+        }
+    }
+
+    /// The signing keys, as [`Store::signing_keys`].
+    ///
+    /// # Errors
+    /// [`Outage`] when the store cannot tell.
+    pub async fn signing_keys(&self) -> Result<SigningKeys, Outage> {
+        match &self.0 {
+            Access::Embedded(guest) => embedded(guest, Guest::signing_keys).await,
+            Access::Postgres(store) => match store.schema().await? {
+                Schema::None => Ok(SigningKeys::default()),
+                _ => store.signing_keys().await,
             },
         }
     }
@@ -71,17 +101,22 @@ impl DirectoryAccess {
         };
         match &self.0 {
             Access::Embedded(guest) => {
-                let guest = guest.clone();
-                blocking(move || {
-                    guest.lock().unwrap_or_else(PoisonError::into_inner).replace(from, &file, &departed)
-                })
-                .await
+                embedded(guest, move |guest| guest.replace(from, &file, &departed)).await
             }
             Access::Postgres(store) => {
                 store.commit(vec![Change::ReplaceDirectory { from, file, departed }]).await
             }
         }
     }
+}
+
+/// Does `work` with a guest.
+async fn embedded<T: Send + 'static>(
+    guest: &Arc<Mutex<Guest>>,
+    work: impl FnOnce(&mut Guest) -> T + Send + 'static,
+) -> T {
+    let guest = guest.clone();
+    blocking(move || work(&mut guest.lock().unwrap_or_else(PoisonError::into_inner))).await
 }
 
 /// Does `work` on a thread that may block.

@@ -11,7 +11,7 @@ use doorward_core::time::Timestamp;
 use doorward_store::postgres::Schema;
 use doorward_store::{EmbeddedStore, Location, OpenError, PostgresStore};
 
-use super::{run, serve};
+use super::{check_broker, run, serve};
 use crate::ambient::Clock;
 use crate::config::Config;
 use crate::http::tls::Certificate;
@@ -28,6 +28,8 @@ pub(super) struct Options {
     /// Read all of the embedded database and look for damage; the server must be stopped.
     #[arg(long)]
     read_database: bool,
+    #[command(flatten)]
+    broker: check_broker::Options,
 }
 
 /// Looks at one thing after the other; all of them, however many are wrong.
@@ -68,16 +70,22 @@ pub(super) fn run(options: &Options) -> ExitCode {
         report.line("listen", listen(&config));
     }
     report.line("clock", clock());
+    check_broker::run(&options.broker, &config, &mut report);
     if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-struct Report {
+/// What was found so far.
+pub(super) struct Report {
     failed: bool,
 }
 
 impl Report {
     /// Prints what was found, and gives it back if it is right.
-    fn line<T: Display, E: Into<anyhow::Error>>(&mut self, what: &str, outcome: Result<T, E>) -> Option<T> {
+    pub(super) fn line<T: Display, E: Into<anyhow::Error>>(
+        &mut self,
+        what: &str,
+        outcome: Result<T, E>,
+    ) -> Option<T> {
         match outcome {
             Ok(facts) => {
                 println!("ok    {what}: {facts}");

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod check;
+mod check_broker;
 mod copy;
 mod dev;
 mod hash_password;

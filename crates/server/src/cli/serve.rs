@@ -9,6 +9,7 @@ use doorward_core::credentials::SharedEntropy;
 use doorward_core::directory::DirectoryFile;
 use doorward_keys::KeyRing;
 use doorward_store::Opened;
+use doorward_upstream::credentials::web_identity::IdentityTokens;
 use tracing::info;
 
 use super::run;
@@ -58,7 +59,8 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let site = site(&config)?;
     let x5c = config.web_identity.x5c;
     let signing = Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, x5c));
-    let brokers = brokers::configured(&config, site.base(), &signing, &keys, &entropy).await?;
+    let tokens: Arc<dyn IdentityTokens> = signing.clone();
+    let brokers = brokers::configured(&config, site.base(), &tokens, &keys, &entropy).await?;
     // Last: a server that cannot start has changed nothing.
     run::apply_directory(&*store, directory, clock.now()).await?;
     let app = Arc::new(App::new(Parts {
@@ -93,7 +95,7 @@ pub(super) fn directory(file: &Path) -> anyhow::Result<DirectoryFile> {
     Ok(directory)
 }
 
-fn keys(config: &Config, entropy: &SharedEntropy) -> anyhow::Result<KeyRing> {
+pub(super) fn keys(config: &Config, entropy: &SharedEntropy) -> anyhow::Result<KeyRing> {
     let file = config.key_file().map_err(|why| anyhow!(why))?;
     // A file that the operator names is one that the operator keeps: a missing one is a mistake.
     if config.master_key_file.is_some() {

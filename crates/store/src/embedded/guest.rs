@@ -14,14 +14,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use doorward_core::directory::{Departures, Directory, DirectoryFile};
+use doorward_core::federated::FederatedPerson;
+use doorward_core::ids::PersonId;
+use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::{CommitError, Outage};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::changes::{Replacement, Stop};
 use super::files::{self, DataDirectory, database_in};
+use super::rows;
 use super::schema::{self, VERSION};
+use crate::columns::BadRow;
 use crate::open::OpenError;
+use crate::records::{Record, RecordKey};
 
 /// How often a server looks for what a guest has written.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(400);
@@ -55,13 +61,51 @@ impl Guest {
     /// # Errors
     /// [`Outage`] when it cannot be read.
     pub(crate) fn read(&mut self) -> Result<Directory, Outage> {
-        if self.entered.is_none() {
-            self.entered = Entered::into(&self.dir).map_err(|error| outage(&error))?;
-        }
-        let Some(Entered { connection, database, .. }) = &self.entered else {
+        let Some(Entered { connection, database, .. }) = self.enter()? else {
             return Ok(Directory::default());
         };
         schema::directory(connection, VERSION).map_err(|error| error.outage(database))
+    }
+
+    /// What an identity source said of a person, as [`Store`](doorward_core::store::Store) tells it.
+    ///
+    /// # Errors
+    /// [`Outage`] when it cannot be read.
+    pub(crate) fn federated_person(
+        &mut self,
+        id: &PersonId,
+    ) -> Result<(u64, Option<FederatedPerson>), Outage> {
+        self.record(&RecordKey::FederatedPerson(id.clone()), |record| record.federated_person(id))
+    }
+
+    /// The signing keys.
+    ///
+    /// # Errors
+    /// [`Outage`] when they cannot be read.
+    pub(crate) fn signing_keys(&mut self) -> Result<SigningKeys, Outage> {
+        self.record(&RecordKey::SigningKeys, Record::signing_keys)
+    }
+
+    fn record<T>(
+        &mut self,
+        key: &RecordKey,
+        read: impl FnOnce(&Record) -> Result<T, BadRow>,
+    ) -> Result<T, Outage> {
+        let found = match self.enter()? {
+            Some(Entered { connection, database, .. }) => {
+                rows::record(connection, key).map_err(|error| error.outage(database))?
+            }
+            None => None,
+        };
+        read(&found.unwrap_or_default()).map_err(|bad| Outage(bad.to_string()))
+    }
+
+    /// The database, if there is one by now.
+    fn enter(&mut self) -> Result<Option<&Entered>, Outage> {
+        if self.entered.is_none() {
+            self.entered = Entered::into(&self.dir).map_err(|error| outage(&error))?;
+        }
+        Ok(self.entered.as_ref())
     }
 
     /// Replaces the directory; makes data directory and database when there are none.
