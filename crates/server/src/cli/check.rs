@@ -29,7 +29,7 @@ pub(super) struct Options {
     #[arg(long)]
     read_database: bool,
     #[command(flatten)]
-    broker: check_broker::Options,
+    broker: check_broker::BrokerOptions,
 }
 
 /// Looks at one thing after the other; all of them, however many are wrong.

@@ -25,7 +25,7 @@ use crate::signing::{Signer, cannot_sign};
 
 /// Whose credentials are wanted, from where.
 #[derive(Debug, clap::Args)]
-pub(super) struct Options {
+pub(super) struct BrokerOptions {
     /// Get credentials from this broker, and say which step decided.
     #[arg(long, value_name = "NAME", requires = "person", value_parser = |text: &str| BrokerName::parse(text))]
     broker: Option<BrokerName>,
@@ -41,7 +41,7 @@ pub(super) struct Options {
 }
 
 /// Gets credentials, if that is wanted, and reports each step on the way.
-pub(super) fn run(options: &Options, config: &Config, report: &mut Report) {
+pub(super) fn run(options: &BrokerOptions, config: &Config, report: &mut Report) {
     let (Some(broker), Some(person)) = (&options.broker, &options.person) else { return };
     let checked = run::block_on(async {
         let access = open_directory(&config.location().map_err(|why| anyhow!(why))?).await?;
@@ -109,7 +109,7 @@ impl IdentityTokens for Tokens {
 
 /// The role that was named, or the first one that the person has of the broker.
 fn role<'a>(
-    options: &Options,
+    options: &BrokerOptions,
     broker: &BrokerName,
     principal: &'a Principal,
     brokers: &Brokers,

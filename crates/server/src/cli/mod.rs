@@ -56,3 +56,13 @@ impl Cli {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn no_option_of_any_command_gets_in_the_way_of_another() {
+        super::Cli::command().debug_assert();
+    }
+}
