@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use doorward_core::device::DeviceState;
+use doorward_core::federated::FederatedPerson;
 use doorward_core::session::SessionState;
 use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::{CommitError, Store};
+use doorward_core::verdict::Change;
 use doorward_store::contract::fixtures::*;
 use doorward_store::{EmbeddedStore, OpenError};
 use tempfile::TempDir;
@@ -143,6 +145,36 @@ async fn a_closed_store_answers_with_an_outage() {
     assert!(embedded.store.sessions_of(&person("alice"), NOW, 9).await.is_err());
     assert!(embedded.store.sweep(NOW, 9).await.is_err());
     assert!(embedded.store.close().await.is_err());
+}
+
+/// More bytes of records than the cache holds: each is read back from the disk, in its last version.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_the_cache_dropped_is_read_from_the_disk() {
+    let embedded = Embedded::new();
+    let store = &embedded.store();
+    let put = |n: u32, from: u64| {
+        let name = format!("person-{n}");
+        let person = FederatedPerson { subject: format!("{from:04000}"), ..federated_person(&name) };
+        Change::PutFederatedPerson { from, person: Box::new(person) }
+    };
+    let total = 12_000;
+    for batch in 0..total / 1000 {
+        commit(store, (batch * 1000..(batch + 1) * 1000).map(|n| put(n, 0))).await;
+    }
+    commit(store, (0..total).step_by(7).map(|n| put(n, 1))).await;
+    let edit = "UPDATE record SET version = version + 10";
+    embedded.sqlite().execute_batch(edit).unwrap();
+    let (mut from_memory, mut from_disk) = (0, 0);
+    for n in 0..total {
+        let (version, person) = stored_federated(store, &format!("person-{n}")).await;
+        let put = 1 + u64::from(n % 7 == 0);
+        assert_eq!(person.unwrap().subject, format!("{:04000}", put - 1), "{n}");
+        // What is in memory is not read again.
+        from_memory += u64::from(version == put);
+        from_disk += u64::from(version == put + 10);
+    }
+    assert_eq!(from_memory + from_disk, u64::from(total));
+    assert!(from_memory > 1000 && from_disk > 1000, "{from_memory} {from_disk}");
 }
 
 /// More sessions than the cache holds: each is read back from the disk, with its last rotation.
