@@ -36,7 +36,11 @@ impl<'a> Role<'a> {
     ) -> Result<RoleCredentials, BrokerError> {
         let (person, account, role, address) =
             (self.principal.id(), &self.account.id, &self.set.name, caller.address);
-        let (broker, source) = app.brokers.choose(self.set, self.account)?;
+        let of = |error: BrokerError, broker: &str| BrokerError {
+            detail: format!("{broker}{role} in {account} for {person}: {}", error.detail),
+            ..error
+        };
+        let (broker, source) = app.brokers.choose(self.set, self.account).map_err(|error| of(error, ""))?;
         let request = RoleRequest {
             person: person.clone(),
             account: account.clone(),
@@ -55,9 +59,6 @@ impl<'a> Role<'a> {
             // An outage, which whoever answers writes into the log with the request's id.
             Err(_) => {}
         }
-        outcome.map_err(|error| BrokerError {
-            detail: format!("broker {broker}, {role} in {account} for {person}: {}", error.detail),
-            ..error
-        })
+        outcome.map_err(|error| of(error, &format!("broker {broker}, ")))
     }
 }
