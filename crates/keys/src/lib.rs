@@ -172,6 +172,12 @@ impl Sealer {
         BASE64URL_NOPAD.encode(&sealed)
     }
 
+    /// Whether a sealed value was made with the current key, and not with an older one that may be taken away.
+    #[must_use]
+    pub fn is_current(&self, text: &str) -> bool {
+        BASE64URL_NOPAD.decode(text.as_bytes()).is_ok_and(|sealed| sealed.first() == Some(&self.0[0].0))
+    }
+
     /// Opens what [`Sealer::seal`] made with this or an older key. `None` for anything else, cut or changed values
     /// included.
     #[must_use]
@@ -313,6 +319,7 @@ mod tests {
         let sealed = before.sealer("a").seal(b"x", [1; NONCE_BYTES]);
         let wrapped = before.mac("a").wrap(&[1; 4]);
         assert!(after.sealer("a").open(&sealed).is_some());
+        assert!(before.sealer("a").is_current(&sealed) && !after.sealer("a").is_current(&sealed));
         assert!(after.mac("a").unwrap::<4>(&wrapped).is_some());
         assert!(before.sealer("a").open(&after.sealer("a").seal(b"x", [1; NONCE_BYTES])).is_none());
         assert!(before.mac("a").unwrap::<4>(&after.mac("a").wrap(&[1; 4])).is_none());

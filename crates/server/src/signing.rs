@@ -13,6 +13,7 @@ use doorward_keys::{KeyRing, Sealer};
 use doorward_upstream::credentials::web_identity::{Claims, IdentityTokens};
 use tokio::sync::OnceCell;
 use tracing::info;
+use zeroize::Zeroizing;
 
 use crate::ambient::{Clock, draw};
 
@@ -61,19 +62,31 @@ impl Signing {
     async fn load(&self) -> Result<Arc<Signer>, Outage> {
         loop {
             let SigningKeys { version, keys } = self.store.signing_keys().await?;
-            if let Some(key) = keys.last() {
-                return Signer::open(key, &self.sealer, self.x5c).map(Arc::new);
-            }
-            let key = self.make().await?;
-            let id = key.id.clone();
-            match self.store.commit(vec![Change::ReplaceSigningKeys { from: version, keys: vec![key] }]).await
-            {
-                Ok(()) => info!(kid = id, "made a key for web identity tokens"),
-                // Another node made one at the same time, which is as good.
+            let (keys, done) = match keys.last() {
+                None => (vec![self.make().await?], "made a key for web identity tokens"),
+                Some(key) if self.sealer.is_current(&key.sealed) => {
+                    return Signer::open(key, &self.sealer, self.x5c).map(Arc::new);
+                }
+                // The master key that it was wrapped under is going to be taken away.
+                Some(_) => {
+                    (self.wrapped_anew(keys)?, "wrapped the signing keys under the current master key")
+                }
+            };
+            match self.store.commit(vec![Change::ReplaceSigningKeys { from: version, keys }]).await {
+                Ok(()) => info!("{done}"),
+                // Another node did it at the same time, which is as good.
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Outage(outage)) => return Err(outage),
             }
         }
+    }
+
+    fn wrapped_anew(&self, keys: Vec<SigningKey>) -> Result<Vec<SigningKey>, Outage> {
+        let wrap = |key: SigningKey| {
+            let private = unwrap(&key, &self.sealer)?;
+            Ok(SigningKey { sealed: self.sealer.seal(&private, draw(&*self.entropy)), ..key })
+        };
+        keys.into_iter().map(wrap).collect()
     }
 
     async fn make(&self) -> Result<SigningKey, Outage> {
@@ -96,13 +109,7 @@ impl Signing {
 impl Signer {
     /// Opens a key that was wrapped by `sealer`.
     fn open(key: &SigningKey, sealer: &Sealer, x5c: bool) -> Result<Self, Outage> {
-        let private = sealer.open(&key.sealed).ok_or_else(|| {
-            Outage(format!(
-                "signing key {} was wrapped under another master key: put that key back into the key file",
-                key.id
-            ))
-        })?;
-        let private = zeroize::Zeroizing::new(private);
+        let private = unwrap(key, sealer)?;
         let pair = SigningPair::from_pkcs8(&private).map_err(|error| bad(&error))?;
         let jwk = if x5c { pair.certified_jwk(&key.certificate) } else { pair.jwk().clone() };
         Ok(Self { pair, jwk })
@@ -138,6 +145,16 @@ pub(crate) fn cannot_sign(detail: String) -> BrokerError {
     BrokerError { denied: false, step: BrokerStep::OwnCredentials, detail }
 }
 
+/// The private key in PKCS #8.
+fn unwrap(key: &SigningKey, sealer: &Sealer) -> Result<Zeroizing<Vec<u8>>, Outage> {
+    sealer.open(&key.sealed).map(Zeroizing::new).ok_or_else(|| {
+        Outage(format!(
+            "signing key {} was wrapped under another master key: put that key back into the key file",
+            key.id
+        ))
+    })
+}
+
 fn bad(error: &BadSigningKey) -> Outage {
     Outage(error.to_string())
 }
@@ -152,8 +169,12 @@ mod tests {
     use crate::ambient::OsEntropy;
 
     fn node(store: &Arc<dyn Store>, master: u8) -> Signing {
+        node_with(store, &KeyRing::new(&[master; 32]))
+    }
+
+    fn node_with(store: &Arc<dyn Store>, keys: &KeyRing) -> Signing {
         let clock = Arc::new(Clock::fixed(Timestamp::from_seconds(1_800_000_000)));
-        Signing::new(store.clone(), clock, Arc::new(OsEntropy::default()), &KeyRing::new(&[master; 32]), true)
+        Signing::new(store.clone(), clock, Arc::new(OsEntropy::default()), keys, true)
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -174,6 +195,16 @@ mod tests {
             assert_eq!(signer.pair.sign(&claims).unwrap(), signers[0].pair.sign(&claims).unwrap());
         }
         assert_eq!(signers[0].jwk.kid, kept.keys[0].id);
+    }
+
+    #[tokio::test]
+    async fn a_master_key_can_be_taken_away_after_a_start_with_its_successor() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let first = node(&store, 1).signer().await.unwrap();
+        let both = KeyRing::parse(&format!("{}\n{}\n", "02".repeat(32), "01".repeat(32))).unwrap();
+        assert_eq!(node_with(&store, &both).signer().await.unwrap().jwk, first.jwk);
+        assert_eq!(node(&store, 2).signer().await.unwrap().jwk, first.jwk);
+        assert_eq!(store.signing_keys().await.unwrap().version, 2, "it is wrapped anew once");
     }
 
     #[tokio::test]

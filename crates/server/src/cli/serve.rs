@@ -16,7 +16,7 @@ use super::run;
 use crate::ambient::{Clock, OsEntropy};
 use crate::app::{App, DeviceRequestQuota, Parts, Policy};
 use crate::brokers;
-use crate::config::{self, Config, check_directory};
+use crate::config::{self, BrokerKind, Config, check_directory};
 use crate::http::listen::Listener;
 use crate::http::proxy::TrustedProxies;
 use crate::http::server::Server;
@@ -61,6 +61,9 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let signing = Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, x5c));
     let tokens: Arc<dyn IdentityTokens> = signing.clone();
     let brokers = brokers::configured(&config, site.base(), &tokens, &keys, &entropy).await?;
+    if config.brokers.values().any(|broker| broker.kind == BrokerKind::WebIdentity) {
+        signing.signer().await?;
+    }
     // Last: a server that cannot start has changed nothing.
     run::apply_directory(&*store, directory, clock.now()).await?;
     let app = Arc::new(App::new(Parts {
