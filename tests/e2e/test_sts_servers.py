@@ -160,6 +160,7 @@ def test_documented_commands_set_up_what_works(
     script.chmod(0o755)
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     lines = here("\n".join([administrator, any_thumbprint if gateway == "ceph" else thumbprint, commands]))
+    ceph.delete_oidc_provider(issuer.url)
     shell = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120}
     done = subprocess.run(["bash", "-euc", lines], check=False, **shell)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from .places import TARGET, await_port, free_port, needed
 
@@ -161,9 +163,18 @@ class Ceph:
 
     def create_oidc_provider(self, issuer_url: str, client_ids: list[str], thumbprints: list[str]) -> str:
         """Its ARN, which trust policies name."""
+        self.delete_oidc_provider(issuer_url)
+        provider = {"Url": issuer_url, "ClientIDList": client_ids, "ThumbprintList": thumbprints}
+        return self.client("iam").create_open_id_connect_provider(**provider)["OpenIDConnectProviderArn"]
+
+    def delete_oidc_provider(self, issuer_url: str) -> None:
+        """The one of this URL, if there is one: the issuer of an earlier test may have had the same port."""
         iam = self.client("iam")
-        made = iam.create_open_id_connect_provider(Url=issuer_url, ClientIDList=client_ids, ThumbprintList=thumbprints)
-        return made["OpenIDConnectProviderArn"]
+        # Ceph 18 cannot list what it never had any of.
+        with contextlib.suppress(ClientError):
+            for known in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]:
+                if known["Arn"].partition(":oidc-provider/")[2] == issuer_url.partition("://")[2]:
+                    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=known["Arn"])
 
     def create_role(self, name: str, trust_policy: dict, permission_policy: dict, **more) -> str:
         """Its ARN."""
