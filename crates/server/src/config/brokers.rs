@@ -90,8 +90,8 @@ impl BrokerConfig {
         {
             return wrong("sts_endpoint", "must begin with https:// or http://");
         }
-        if !(1..=60).contains(&self.timeout) {
-            return wrong("timeout", "must be 1 to 60 seconds");
+        if !(1..=10).contains(&self.timeout) {
+            return wrong("timeout", "must be 1 to 10 seconds");
         }
         if self.cache > 3600 {
             return wrong("cache", "must be 0 to 3600 seconds");
