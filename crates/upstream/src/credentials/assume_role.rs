@@ -1,6 +1,7 @@
 //! The broker `assume-role`: AssumeRole with the server's own credentials.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, Region};
@@ -106,7 +107,7 @@ impl AssumeRole {
 }
 
 /// What the SDK finds by itself. It talks to other services than the backend, so the backend's `ca_file` is none of its
-/// business. How long it may take is bounded by whoever asks it.
+/// business.
 async fn default_chain(backend: &Backend) -> SharedCredentialsProvider {
     let found = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(backend.region.clone()))
@@ -116,7 +117,28 @@ async fn default_chain(backend: &Backend) -> SharedCredentialsProvider {
         .load()
         .await;
     // The defaults have a chain unless somebody takes it away.
-    found.credentials_provider().expect("the default chain")
+    let chain = found.credentials_provider().expect("the default chain");
+    // Less than an attempt may take, so that it is the chain which gives up, and not the attempt that waits for it.
+    SharedCredentialsProvider::new(Bounded { chain, timeout: backend.timeout * 4 / 5 })
+}
+
+/// The default chain, but not for ever: it asks one service after the other, each several times.
+#[derive(Debug)]
+struct Bounded {
+    chain: SharedCredentialsProvider,
+    timeout: Duration,
+}
+
+impl ProvideCredentials for Bounded {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let found = tokio::time::timeout(self.timeout, self.chain.provide_credentials()).await;
+            found.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(self.timeout)))
+        })
+    }
 }
 
 #[async_trait]

@@ -47,7 +47,7 @@ impl Brokers {
                 let mut all = self.0.iter();
                 return match (all.next(), all.next()) {
                     (Some(only), None) => Ok(only),
-                    _ => Err(self.none(format!(
+                    _ => Err(self.none(&format!(
                         "neither permission set {} nor account {} names a broker",
                         set.name, account.id
                     ))),
@@ -57,11 +57,11 @@ impl Brokers {
         self.0.get_key_value(named).ok_or_else(|| {
             let alike = nearest(named.as_str(), self.names().map(ToString::to_string));
             let alike = alike.map(|alike| format!(", did you mean {alike}?")).unwrap_or_default();
-            self.none(format!("{by} names the broker {named}, which is not configured{alike}"))
+            self.none(&format!("{by} names the broker {named}, which is not configured{alike}"))
         })
     }
 
-    fn none(&self, why: String) -> BrokerError {
+    fn none(&self, why: &str) -> BrokerError {
         let names: Vec<&str> = self.names().map(BrokerName::as_str).collect();
         let there = if names.is_empty() {
             "there is none".into()

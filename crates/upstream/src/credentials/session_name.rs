@@ -63,11 +63,11 @@ mod tests {
 
     #[test]
     fn any_other_stays_readable_and_gets_a_hash() {
-        assert_eq!(named("o'brien"), "o_brien-q62qpfzdkkxg");
-        assert_eq!(named("jürgen"), "j_rgen-");
-        assert_eq!(named("a"), "a-");
-        assert_eq!(named("大山"), "__-");
-        assert_eq!(named(&"b".repeat(128)), format!("{}-", "b".repeat(51)));
+        assert_eq!(named("o'brien"), "o_brien-mw4hc5f6hmnr");
+        assert_eq!(named("jürgen"), "j_rgen-dg3sbkir7twv");
+        assert_eq!(named("a"), "a-zklycewkdo64");
+        assert_eq!(named("大山"), "__-hj3umcrlevf2");
+        assert_eq!(named(&"b".repeat(128)), format!("{}-ocxbyuyh6usq", "b".repeat(51)));
     }
 
     #[test]
@@ -77,6 +77,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn every_name_is_valid_and_nobody_shares_one(
             names in prop::collection::hash_set("[a-c'ü/@-]{1,4}|[!-~]{1,70}|[\u{c0}-\u{24f}]{1,128}|[a-z]{0,2}-[a-d2-4]{12}", 1..200)

@@ -11,7 +11,7 @@ pub(super) const MOST_FAILURES: u32 = 5;
 /// How long it is open at first. Each time the backend fails its probe, it is open twice as long.
 const SHORTEST: Duration = Duration::from_secs(5);
 /// How long it is open at most.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// The circuit of one backend.
 #[derive(Debug)]
@@ -56,20 +56,13 @@ impl Circuit {
 
     /// Leave to ask the backend; or how long there will be none, at least.
     pub(super) fn admit(&mut self, now: Instant) -> Result<Pass, Duration> {
-        self.check(now)?;
-        if let State::Open { .. } = self.state {
-            self.state = State::Probing;
+        match self.state {
+            State::Closed { .. } => {}
+            State::Open { until } if now < until => return Err(until - now),
+            State::Open { .. } => self.state = State::Probing,
+            State::Probing => return Err(Duration::ZERO),
         }
         Ok(Pass { opened: self.opened })
-    }
-
-    /// Whether there would be leave, without taking it.
-    pub(super) fn check(&self, now: Instant) -> Result<(), Duration> {
-        match self.state {
-            State::Open { until } if now < until => Err(until - now),
-            State::Probing => Err(Duration::ZERO),
-            State::Closed { .. } | State::Open { .. } => Ok(()),
-        }
     }
 
     /// The backend is in order.
@@ -80,8 +73,8 @@ impl Circuit {
     }
 
     /// The backend is out of order.
-    pub(super) fn failed(&mut self, pass: Pass, now: Instant) -> Option<Turn> {
-        if pass.opened != self.opened {
+    pub(super) fn failed(&mut self, Pass { opened }: Pass, now: Instant) -> Option<Turn> {
+        if opened != self.opened {
             return None;
         }
         if let State::Closed { failures } = &mut self.state {

@@ -1,9 +1,9 @@
 //! A broker that stays out of the others' way: what every broker of a real backend is wrapped in.
 //!
-//! - A backend that fails again and again is left alone for a while ([`circuit`]).
+//! - A backend that fails again and again is left alone for a while.
 //! - Only so many calls are under way at once, and only so many wait for their turn. So a slow or dead backend costs little
 //!   memory, and no other backend anything.
-//! - Credentials are kept for a while and given again ([`kept`]), and those who want the same at the same time share one
+//! - Credentials are kept for a while and given again, and those who want the same at the same time share one
 //!   call. It goes on when one of them gives up.
 
 use std::collections::HashMap;
@@ -125,7 +125,6 @@ impl Inner {
     }
 
     async fn call(&self, request: &RoleRequest) -> Result<RoleCredentials, BrokerError> {
-        locked(&self.circuit).check()?;
         let Ok(place) = timeout(LONGEST_WAIT, self.turns.acquire()).await else {
             return Err(self.busy("none of the calls under way has ended"));
         };
@@ -157,7 +156,7 @@ impl Inner {
                 "a backend fails again and again, and is left alone for a while"
             ),
             Some(Turn::Closed) => {
-                tracing::info!(broker = %self.name, "a backend that was left alone answers again")
+                tracing::info!(broker = %self.name, "a backend that was left alone answers again");
             }
             None => {}
         }
@@ -176,16 +175,12 @@ impl Guard {
         self.circuit.admit(Instant::now()).map_err(|left| self.open(left))
     }
 
-    fn check(&self) -> Result<(), BrokerError> {
-        self.circuit.check(Instant::now()).map_err(|left| self.open(left))
-    }
-
     fn open(&self, left: Duration) -> BrokerError {
-        let left = left.as_secs() + 1;
-        failed(
-            BrokerStep::Circuit,
-            format!("it is not asked for another {left} s; its last failure: {}", self.last),
-        )
+        let until = match left.as_millis().div_ceil(1000) {
+            0 => "while it is tried whether it answers again".into(),
+            seconds => format!("for another {seconds} s"),
+        };
+        failed(BrokerStep::Circuit, format!("it is not asked {until}; its last failure: {}", self.last))
     }
 }
 

@@ -6,8 +6,10 @@
 use std::borrow::Cow;
 use std::error::Error;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use doorward_core::credentials::{BrokerError, BrokerStep};
 
 /// The operation that failed.
@@ -33,34 +35,33 @@ where
     if let Some(own) = causes(error).find_map(|cause| cause.downcast_ref::<OwnCredentialsError>()) {
         return own.0.clone();
     }
-    let failed = |step, detail: String| BrokerError { denied: false, step, detail: hide(&detail, secret) };
+    let failed = |step, detail: String| BrokerError { denied: false, step, detail };
+    let why = || hide(&told(error), secret);
     match error {
+        // The SDK cannot read what is not said as it expects, and no more of it is shown: there may be credentials in it.
+        SdkError::ServiceError(refused) if refused.raw().status().is_success() => {
+            failed(BrokerStep::Answer, "it answered 200, but not what an STS answers".into())
+        }
         SdkError::ServiceError(refused) => {
             Said::read(refused.err(), refused.raw()).explain(operation, secret)
         }
-        SdkError::TimeoutError(_) => failed(BrokerStep::Network, "it did not answer in time".into()),
+        SdkError::TimeoutError(_) => failed(BrokerStep::Network, LATE.into()),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+            failed(BrokerStep::Network, LATE.into())
+        }
         SdkError::ResponseError(response) => failed(
             BrokerStep::Answer,
-            format!("its answer ({}) cannot be read: {}", response.raw().status().as_u16(), told(error)),
+            format!("its answer ({}) cannot be read: {}", response.raw().status().as_u16(), why()),
         ),
-        SdkError::DispatchFailure(failure) => {
-            let why = told(error);
-            let advice = if why.contains("certificate") || why.contains("UnknownIssuer") {
-                "; its certificate must descend from one of ca_file, or of the system's roots, and name its host"
-            } else {
-                ""
-            };
-            match failure.as_connector_error() {
-                Some(connector) if connector.is_timeout() => {
-                    failed(BrokerStep::Network, "it did not answer in time".into())
-                }
-                Some(connector) if connector.is_io() || connector.is_user() => {
-                    failed(BrokerStep::Network, format!("it cannot be reached: {why}{advice}"))
-                }
-                _ => failed(no_connection(error), format!("{why}{advice}")),
-            }
+        _ if causes(error).any(<dyn Error>::is::<CredentialsError>) => {
+            failed(BrokerStep::OwnCredentials, format!("there are none: {}; {NO_CREDENTIALS}", why()))
         }
-        SdkError::ConstructionFailure(_) | _ => failed(no_connection(error), told(error)),
+        _ => {
+            let why = why();
+            let is_about_tls = why.contains("certificate");
+            let advice = if is_about_tls { CERTIFICATE } else { "" };
+            failed(BrokerStep::Network, format!("it cannot be reached: {why}{advice}"))
+        }
     }
 }
 
@@ -68,16 +69,6 @@ where
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(in super::super) struct OwnCredentialsError(pub(in super::super) BrokerError);
-
-/// The step that a failure before or beside any exchange belongs to.
-fn no_connection(error: &(dyn Error + 'static)) -> BrokerStep {
-    let mut causes = causes(error);
-    if causes.any(|cause| cause.is::<aws_credential_types::provider::error::CredentialsError>()) {
-        BrokerStep::OwnCredentials
-    } else {
-        BrokerStep::Network
-    }
-}
 
 /// What a backend said when it refused.
 struct Said<'a> {
@@ -180,14 +171,15 @@ impl<'a> Said<'a> {
                 () if says(&["rolearn", "role arn", "request arn", "arn is invalid"]) => role(ROLE_ARN),
                 () if says(&["claim missing", "given policies", "`policy` claim"]) => session(MINIO_POLICIES),
                 () if says(&["durationseconds", "duration"]) => session(DURATION),
-                () if operation == AssumeRoleWithWebIdentity && says(&KEY_TROUBLE) => issuer(ISSUER),
+                () if &*self.code == "InvalidParameterValue" && says(&KEY_TROUBLE) => issuer(ISSUER),
                 () if message.is_empty() && operation == AssumeRoleWithWebIdentity => session(CEPH_ARGUMENT),
                 () => session(""),
             },
             ("InvalidAction" | "NotImplemented" | "MethodNotAllowed" | "NoSuchBucket" | "NoSuchKey", _) => {
                 configuration(NO_STS)
             }
-            ("", _) if matches!(self.status, 301..=399 | 404 | 405 | 501) => configuration(NO_STS),
+            ("", _) if matches!(self.status, 301..=399 | 404 | 405) => configuration(NO_STS),
+            ("", _) => answer("perhaps sts_endpoint does not lead to an STS"),
             _ => answer(""),
         }
     }
@@ -226,7 +218,7 @@ verdicts! {
     answer: Answer,
 }
 
-/// What backends say when they cannot verify a token, in lower case.
+/// What MinIO says when it cannot verify a token, in lower case.
 const KEY_TROUBLE: [&str; 10] = [
     "verification",
     "signature",
@@ -246,8 +238,8 @@ const WEB_IDENTITY_DENIED: &str = "the role may not exist, its trust policy may 
 const ASSUME_ROLE_DENIED: &str = "the role may not exist, its trust policy may not let this server in (or wants another \
     external_id), or the server's own credentials may not be allowed sts:AssumeRole on it";
 const TAG_SESSION: &str = "there are session_tags: the role's trust policy must allow sts:TagSession too";
-const TOKEN_TIME: &str =
-    "the token was good for 5 minutes from a minute ago: compare this machine's clock with the backend's";
+const TOKEN_TIME: &str = "a token is good from a minute before it is made to four minutes after: compare this machine's clock \
+    with the backend's";
 const CLOCK: &str = "compare this machine's clock with the backend's";
 const AUDIENCE: &str = "`audience` must be one of the client ids that the backend has for this issuer";
 const NO_PROVIDER: &str = "the account has no OIDC provider with this server's issuer URL, to the byte";
@@ -264,6 +256,11 @@ const CEPH_ARGUMENT: &str = "with Ceph: session_duration is longer than the role
 const POLICY: &str = "look at session_policy of the permission set";
 const PACKED: &str =
     "session_policy, session_policy_arns and session_tags of the permission set are too long together";
+const LATE: &str = "it did not answer in time";
+const CERTIFICATE: &str =
+    "; its certificate must name its host, and descend from one of ca_file or of the system's roots";
+const NO_CREDENTIALS: &str = "access_key_file must be set, or the AWS SDK's default chain must find some: in environment \
+    variables, ~/.aws, a web identity token file, or from the container or machine";
 const REGION: &str = "enable STS for the region in the account, or set another `region`";
 const OWN_EXPIRED: &str = "the server's own credentials have expired";
 const OWN_REFUSED: &str = "the backend does not take the server's own credentials";
@@ -292,8 +289,9 @@ fn hide(text: &str, secret: &str) -> String {
 /// What an error and its causes say, each thing once.
 fn told(error: &(dyn Error + 'static)) -> String {
     let mut said: Vec<String> = Vec::new();
-    // The SDK's own first line says only that something failed.
-    for text in causes(error).skip(1).map(ToString::to_string) {
+    // The SDK's own first lines say only that something failed, and of what kind that is.
+    let causes = causes(error).skip(1).filter(|cause| !cause.is::<ConnectorError>());
+    for text in causes.map(ToString::to_string) {
         if said.last().is_none_or(|last| !last.contains(&text)) {
             said.push(text);
         }

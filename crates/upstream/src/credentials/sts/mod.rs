@@ -73,7 +73,7 @@ impl Backend {
             // Clients in one partition share a budget: a backend that fails must not use up another's.
             .retry_partition(RetryPartition::new(format!("doorward broker {}", self.name)))
             .timeout_config(timeouts(self.timeout))
-            .identity_cache(IdentityCache::lazy().load_timeout(self.timeout).build())
+            .identity_cache(IdentityCache::lazy().load_timeout(LONGEST_CALL).build())
             // The timeouts do what it does, and it would read the clock for each.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(self.http_client()?);
