@@ -58,7 +58,7 @@ async fn of_web_identity_at_aws_and_moto() {
             (400, "MalformedPolicyDocument", "Syntax errors in policy.", Session, false),
             (400, "PackedPolicyTooLarge", "Packed size of session tags consumes 105%", Session, false),
             (403, "RegionDisabledException", "STS is not activated in this region", Configuration, false),
-            (400, "WhoKnows", "something else", Answer, false),
+            (400, "WhoKnows", "something else", Session, false),
         ],
     )
     .await;

@@ -180,7 +180,8 @@ impl<'a> Said<'a> {
             }
             ("", _) if matches!(self.status, 301..=399 | 404 | 405) => configuration(NO_STS),
             ("", _) => answer("perhaps sts_endpoint does not lead to an STS"),
-            _ => answer(""),
+            // It answers, so it is in order; what it does not take must be of this person or permission set.
+            _ => session("this error is not known here"),
         }
     }
 
