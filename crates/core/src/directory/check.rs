@@ -59,6 +59,13 @@ impl Place {
 /// How alike two names must be for one to be suggested for the other (Jaro-Winkler, 0 to 1).
 const ALIKE: f64 = 0.8;
 
+/// After so many problems no more names are suggested: each suggestion looks at every name there is.
+const MOST_SUGGESTIONS: usize = 100;
+
+/// The most assignments, counted as one person or group, one account and one permission set each. A line of four lists
+/// can make billions of them.
+pub const MOST_ASSIGNMENTS: usize = 1_000_000;
+
 /// Everything that is wrong with `file`.
 pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {
     let mut found = Found(Vec::new());
@@ -88,8 +95,16 @@ pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {
     for (nth, set) in file.permission_sets.iter().enumerate() {
         found.permission_set(Place::entry("permission_sets", nth), set);
     }
+    let mut combinations = 0_usize;
     for (nth, assignment) in file.assignments.iter().enumerate() {
         let (at, name) = (Place::entry("assignments", nth), format!("assignment {}", nth + 1));
+        let fitted = combinations <= MOST_ASSIGNMENTS;
+        combinations = combinations.saturating_add(assignment.combinations());
+        if fitted && combinations > MOST_ASSIGNMENTS {
+            let why = "with it there are more than a million combinations of one person or group, one account and one \
+                       permission set: assign to groups";
+            found.add(at, format!("{name}: {why}"));
+        }
         found.known(at.member("people"), &name, "person", &assignment.people, &people);
         found.known(at.member("groups"), &name, "group", &assignment.groups, &groups);
         found.known(at.member("accounts"), &name, "account", &assignment.accounts, &accounts);
@@ -142,7 +157,9 @@ impl Found {
         known: &HashSet<&T>,
     ) {
         for (nth, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(name)) {
-            let alike = nearest(&name.to_string(), known.iter().map(ToString::to_string));
+            let suggested = self.0.len() < MOST_SUGGESTIONS;
+            let alike = || nearest(&name.to_string(), known.iter().map(ToString::to_string));
+            let alike = suggested.then(alike).flatten();
             let alike = alike.map(|alike| format!("; did you mean {alike}?")).unwrap_or_default();
             self.add(at.element(nth), format!("{entry}: there is no {what} {name}{alike}"));
         }
@@ -223,4 +240,55 @@ pub fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String
     let measured = known.map(|known| (strsim::jaro_winkler(name, &known), known));
     let (alike, known) = measured.max_by(|one, other| one.0.total_cmp(&other.0))?;
     (alike > ALIKE).then_some(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::{Account, Assignment, Group, PermissionSet};
+    use crate::ids::{AccountId, GroupName, RoleName};
+
+    fn groups(count: usize) -> Vec<GroupName> {
+        (0..count).map(|n| GroupName::parse(format!("group{n}")).unwrap()).collect()
+    }
+
+    /// One assignment of one role in one account to so many groups, and another to one group.
+    fn large(count: usize) -> DirectoryFile {
+        let (account, role) = (AccountId::parse("111111111111").unwrap(), RoleName::parse("Read").unwrap());
+        let assignment = |groups| Assignment {
+            people: Vec::new(),
+            groups,
+            accounts: vec![account.clone()],
+            permission_sets: vec![role.clone()],
+        };
+        DirectoryFile {
+            groups: groups(count).into_iter().map(|name| Group { name, members: Vec::new() }).collect(),
+            accounts: vec![Account { id: account.clone(), name: "x".into(), email: None, broker: None }],
+            permission_sets: vec![PermissionSet::named(role.clone())],
+            assignments: vec![assignment(groups(count)), assignment(groups(1))],
+            ..DirectoryFile::default()
+        }
+    }
+
+    #[test]
+    fn assignments_that_no_store_could_hold_are_refused_where_they_become_too_many() {
+        assert!(problems(&large(MOST_ASSIGNMENTS - 1)).is_empty());
+        let problems = problems(&large(MOST_ASSIGNMENTS));
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].at, Place::entry("assignments", 1));
+        assert!(problems[0].what.contains("more than a million combinations"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn names_are_suggested_for_the_first_mistakes_alone() {
+        let mut file = large(2 * MOST_SUGGESTIONS);
+        for group in &mut file.groups {
+            group.name = GroupName::parse(format!("{}x", group.name)).unwrap();
+        }
+        let problems = problems(&file);
+        assert_eq!(problems.len(), 2 * MOST_SUGGESTIONS + 1);
+        let suggested = problems.iter().filter(|problem| problem.what.contains("did you mean group")).count();
+        assert_eq!(suggested, MOST_SUGGESTIONS);
+        assert_eq!(problems[7].at, Place::entry("assignments", 0).member("groups").element(7));
+    }
 }

@@ -179,3 +179,13 @@ pub struct Assignment {
     /// Permission set names.
     pub permission_sets: Vec<RoleName>,
 }
+
+impl Assignment {
+    /// How many combinations there are of its lists.
+    #[must_use]
+    pub const fn combinations(&self) -> usize {
+        (self.people.len() + self.groups.len())
+            .saturating_mul(self.accounts.len())
+            .saturating_mul(self.permission_sets.len())
+    }
+}
