@@ -7,6 +7,7 @@ use std::hash::Hash;
 use std::ops::RangeInclusive;
 
 use super::file::{DirectoryFile, PermissionSet};
+use crate::ids::{BrokerName, SourceName};
 use crate::template::{self, BadTemplate};
 
 /// What is wrong with a directory file: everything, each line naming its entry.
@@ -119,6 +120,36 @@ pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {
     found.0
 }
 
+/// The brokers and identity sources that `file` names and that are not among those of the configuration.
+pub(super) fn unconfigured(
+    file: &DirectoryFile,
+    brokers: &HashSet<&BrokerName>,
+    sources: &HashSet<&SourceName>,
+) -> Vec<DirectoryProblem> {
+    let mut found = Found(Vec::new());
+    for (nth, person) in file.people.iter().enumerate() {
+        if let Some(source) = &person.identity_source {
+            let at = Place::entry("people", nth).member("identity_source");
+            let entry = format!("person {}", person.user_name);
+            found.one_known(at, &entry, "identity source", source, sources);
+        }
+    }
+    let of_account = file.accounts.iter().enumerate().filter_map(|(nth, account)| {
+        Some((Place::entry("accounts", nth), format!("account {}", account.id), account.broker.as_ref()?))
+    });
+    let of_set = file.permission_sets.iter().enumerate().filter_map(|(nth, set)| {
+        Some((
+            Place::entry("permission_sets", nth),
+            format!("permission set {}", set.name),
+            set.broker.as_ref()?,
+        ))
+    });
+    for (at, entry, broker) in of_account.chain(of_set) {
+        found.one_known(at.member("broker"), &entry, "broker", broker, brokers);
+    }
+    found.0
+}
+
 struct Found(Vec<DirectoryProblem>);
 
 impl Found {
@@ -156,13 +187,28 @@ impl Found {
         names: &[T],
         known: &HashSet<&T>,
     ) {
-        for (nth, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(name)) {
-            let suggested = self.0.len() < MOST_SUGGESTIONS;
-            let alike = || nearest(&name.to_string(), known.iter().map(ToString::to_string));
-            let alike = suggested.then(alike).flatten();
-            let alike = alike.map(|alike| format!("; did you mean {alike}?")).unwrap_or_default();
-            self.add(at.element(nth), format!("{entry}: there is no {what} {name}{alike}"));
+        for (nth, name) in names.iter().enumerate() {
+            self.one_known(at.element(nth), entry, what, name, known);
         }
+    }
+
+    /// `name` must be one of `known`.
+    fn one_known<T: Eq + Hash + fmt::Display>(
+        &mut self,
+        at: Place,
+        entry: &str,
+        what: &str,
+        name: &T,
+        known: &HashSet<&T>,
+    ) {
+        if known.contains(name) {
+            return;
+        }
+        let suggested = self.0.len() < MOST_SUGGESTIONS;
+        let alike = || nearest(&name.to_string(), known.iter().map(ToString::to_string));
+        let alike = suggested.then(alike).flatten();
+        let alike = alike.map(|alike| format!("; did you mean {alike}?")).unwrap_or_default();
+        self.add(at, format!("{entry}: there is no {what} {name}{alike}"));
     }
 
     fn text(
@@ -245,43 +291,53 @@ pub fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::{Account, Assignment, Group, PermissionSet};
-    use crate::ids::{AccountId, GroupName, RoleName};
+    use crate::directory::{Account, Assignment, Group, PermissionSet, Person};
+    use crate::ids::{AccountId, GroupName, PersonId, RoleName};
 
     fn groups(count: usize) -> Vec<GroupName> {
         (0..count).map(|n| GroupName::parse(format!("group{n}")).unwrap()).collect()
     }
 
-    /// One assignment of one role in one account to so many groups, and another to one group.
-    fn large(count: usize) -> DirectoryFile {
-        let (account, role) = (AccountId::parse("111111111111").unwrap(), RoleName::parse("Read").unwrap());
-        let assignment = |groups| Assignment {
+    /// One assignment of one role to so many groups in so many accounts, and another to one group in one account.
+    fn large(group_count: usize, account_count: usize) -> DirectoryFile {
+        let role = RoleName::parse("Read").unwrap();
+        let accounts = |count| -> Vec<AccountId> {
+            (0..count).map(|n| AccountId::parse(format!("{n:012}")).unwrap()).collect()
+        };
+        let assignment = |groups, accounts| Assignment {
             people: Vec::new(),
             groups,
-            accounts: vec![account.clone()],
+            accounts,
             permission_sets: vec![role.clone()],
         };
+        let account = |id| Account { id, name: "x".into(), email: None, broker: None };
         DirectoryFile {
-            groups: groups(count).into_iter().map(|name| Group { name, members: Vec::new() }).collect(),
-            accounts: vec![Account { id: account.clone(), name: "x".into(), email: None, broker: None }],
+            groups: groups(group_count).into_iter().map(|name| Group { name, members: Vec::new() }).collect(),
+            accounts: accounts(account_count).into_iter().map(account).collect(),
             permission_sets: vec![PermissionSet::named(role.clone())],
-            assignments: vec![assignment(groups(count)), assignment(groups(1))],
+            assignments: vec![
+                assignment(groups(group_count), accounts(account_count)),
+                assignment(groups(1), accounts(1)),
+            ],
             ..DirectoryFile::default()
         }
     }
 
     #[test]
     fn assignments_that_no_store_could_hold_are_refused_where_they_become_too_many() {
-        assert!(problems(&large(MOST_ASSIGNMENTS - 1)).is_empty());
-        let problems = problems(&large(MOST_ASSIGNMENTS));
-        assert_eq!(problems.len(), 1);
-        assert_eq!(problems[0].at, Place::entry("assignments", 1));
-        assert!(problems[0].what.contains("more than a million combinations"), "{}", problems[0]);
+        let mut file = large(1000, 1000);
+        let found = problems(&file);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].at, Place::entry("assignments", 1));
+        assert!(found[0].what.contains("more than a million combinations"), "{}", found[0]);
+        file.assignments.pop();
+        assert_eq!(file.assignments[0].combinations(), MOST_ASSIGNMENTS);
+        assert!(problems(&file).is_empty());
     }
 
     #[test]
     fn names_are_suggested_for_the_first_mistakes_alone() {
-        let mut file = large(2 * MOST_SUGGESTIONS);
+        let mut file = large(2 * MOST_SUGGESTIONS, 1);
         for group in &mut file.groups {
             group.name = GroupName::parse(format!("{}x", group.name)).unwrap();
         }
@@ -290,5 +346,30 @@ mod tests {
         let suggested = problems.iter().filter(|problem| problem.what.contains("did you mean group")).count();
         assert_eq!(suggested, MOST_SUGGESTIONS);
         assert_eq!(problems[7].at, Place::entry("assignments", 0).member("groups").element(7));
+    }
+
+    #[test]
+    fn what_the_configuration_does_not_have_is_named_with_the_nearest_that_it_has() {
+        let broker = |name: &str| BrokerName::parse(name).unwrap();
+        let source = |name: &str| SourceName::parse(name).unwrap();
+        let mut file = large(1, 1);
+        file.accounts[0].broker = Some(broker("aws"));
+        file.permission_sets[0].broker = Some(broker("cepf"));
+        for (name, from) in [("ann", Some("crop")), ("bob", Some("corp")), ("cy", None)] {
+            let named = Person::named(PersonId::parse(name).unwrap());
+            file.people.push(Person { identity_source: from.map(source), ..named });
+        }
+        let (ceph, aws, corp) = (broker("ceph"), broker("aws"), source("corp"));
+        let problems = file.unconfigured(&[&ceph, &aws].into(), &[&corp].into());
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "person ann: there is no identity source crop; did you mean corp?",
+                "permission set Read: there is no broker cepf; did you mean ceph?",
+            ]
+        );
+        assert_eq!(problems[0].at, Place::entry("people", 0).member("identity_source"));
+        assert_eq!(problems[1].at, Place::entry("permission_sets", 0).member("broker"));
     }
 }

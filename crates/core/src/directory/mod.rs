@@ -49,7 +49,7 @@ impl Directory {
     /// # Errors
     /// All that is wrong with it, each line naming the entry.
     pub fn new(file: DirectoryFile, departed: Departures, version: u64) -> Result<Self, DirectoryProblems> {
-        let problems = check::problems(&file);
+        let problems = file.problems();
         if !problems.is_empty() {
             return Err(DirectoryProblems(problems));
         }

@@ -214,9 +214,9 @@ fn singles(assignments: &[Assignment]) -> Vec<Single<'_>> {
     singles
 }
 
-/// Those of `these` that are not among `those`; both in order.
-fn missing<'a>(these: &[Single<'a>], those: &[Single<'_>]) -> Vec<Single<'a>> {
-    these.iter().filter(|single| those.binary_search(single).is_err()).copied().collect()
+/// The singles that are not among `others`; both in order.
+fn missing<'a>(singles: &[Single<'a>], others: &[Single<'_>]) -> Vec<Single<'a>> {
+    singles.iter().filter(|single| others.binary_search(single).is_err()).copied().collect()
 }
 
 fn members(group: &Group) -> BTreeSet<&PersonId> {
