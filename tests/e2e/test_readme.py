@@ -15,7 +15,7 @@ import pytest
 
 from support.documents import blocks
 from support.home import Home
-from support.places import ROOT, aws_cli
+from support.places import ROOT, aws_cli, doorward_binary
 from support.server import Doorward
 from support.site import certificate, doorward, free_port
 
@@ -94,10 +94,9 @@ def test_readme_ci_command_prints_what_it_says(serve, tmp_path: Path):
 
 
 def test_documented_configuration_is_accepted(tmp_path: Path):
-    config, directory = blocks(ROOT / "docs" / "operations" / "configuration.md", "toml")
-    hashed = doorward("hash-password", cwd=tmp_path, stdin="the password").stdout.strip()
-    assert "$argon2id$…" in directory
-    (tmp_path / "directory.toml").write_text(directory.replace("$argon2id$…", hashed))
+    (config,) = blocks(ROOT / "docs" / "operations" / "configuration.md", "toml")
+    (directory,) = blocks(ROOT / "docs" / "operations" / "directory.md", "toml")
+    (tmp_path / "directory.toml").write_text(directory)
     (tmp_path / "tls").mkdir()
     certificate(tmp_path / "tls", "sso.example.org")
     (tmp_path / "tls" / "chain.pem").rename(tmp_path / "tls" / "fullchain.pem")
@@ -109,10 +108,45 @@ def test_documented_configuration_is_accepted(tmp_path: Path):
     assert done.returncode == 0 and "WRONG" not in done.stdout, done.stdout
 
 
+def test_documented_plans_are_what_is_printed(tmp_path: Path):
+    """The files and commands of the directory's manual, in their order; each command prints what stands under it."""
+    page = ROOT / "docs" / "operations" / "directory.md"
+    (config,) = blocks(ROOT / "docs" / "operations" / "configuration.md", "toml")
+    # In the store alone, without TLS and this machine's own places.
+    config = re.sub(r"(?m)^directory = .*\n|^\[tls\]\n(.+\n)+", "", config).replace("/var/lib/doorward", "data")
+    config = config.replace("https://sso.example.org", "http://127.0.0.1:8443").replace("0.0.0.0:443", "127.0.0.1:8443")
+    (tmp_path / "doorward.toml").write_text(config)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "doorward").symlink_to(doorward_binary().resolve())
+    for language in ("yaml", "toml"):
+        (text,) = blocks(page, language)
+        (tmp_path / f"directory.{language}").write_text(text)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    ran = 0
+    for block in blocks(page, "console"):
+        for step in block.removeprefix("$ ").split("\n$ "):
+            command, _, promised = step.partition("\n")
+            done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+            assert done.returncode in (0, 2), done.stderr
+            assert done.stdout.strip() == promised.strip(), command
+            ran += 1
+    assert ran == 4
+    assert "identity source corp" in (tmp_path / "changes.log").read_text(), "the example's source is not configured here"
+    (job,) = blocks(page, "sh")
+    done = subprocess.run(["sh", "-e"], input=job, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "Nothing to do" in done.stdout, done
+    mistyped = (tmp_path / "directory.yaml").read_text().replace("[ada, grace]", "[ada, grce]")
+    (tmp_path / "directory.yaml").write_text(mistyped)
+    done = doorward("directory", "plan", "directory.yaml", cwd=tmp_path)
+    (promised,) = re.findall(r"(?m)^    (directory\.yaml: line .*)$", page.read_text())
+    assert done.returncode == 1 and done.stderr == f"doorward: {promised}\n"
+
+
 def test_every_flag_that_the_documentation_names_exists(tmp_path: Path):
     commands = ("dev", "serve", "check", "backup", "restore", "migrate")
-    known = "".join(doorward(command, "--help", cwd=tmp_path).stdout for command in commands)
-    pages = ("development-server.md", "logging.md", "operations/backup.md")
+    commands = [(command,) for command in commands] + [("directory", command) for command in ("plan", "apply", "export")]
+    known = "".join(doorward(*command, "--help", cwd=tmp_path).stdout for command in commands)
+    pages = ("development-server.md", "logging.md", "operations/backup.md", "operations/directory.md")
     text = "".join((ROOT / "docs" / page).read_text() for page in pages)
     for flag in set(re.findall(r"(?:`|doorward [^`\n]*? )(--[a-z-]+)", text)):
         assert flag in known, flag

@@ -106,7 +106,7 @@ impl From<CodeId> for SessionId {
 
 /// A name that does not follow its rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} must be {rule}")]
+#[error("the {what} must be {rule}")]
 pub struct BadName {
     /// Which kind of name.
     pub what: &'static str,
@@ -116,7 +116,7 @@ pub struct BadName {
 
 /// Declares a validated string name. It is shared when it is cloned, as every request does with some.
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $rule:literal, $valid:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
         #[serde(try_from = "Arc<str>", into = "Arc<str>")]
@@ -130,7 +130,7 @@ macro_rules! name {
             pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, BadName> {
                 let text = text.into();
                 let valid: fn(&str) -> bool = $valid;
-                if valid(&text) { Ok(Self(text)) } else { Err(BadName { what: stringify!($name), rule: $rule }) }
+                if valid(&text) { Ok(Self(text)) } else { Err(BadName { what: $what, rule: $rule }) }
             }
 
             /// The name as text.
@@ -174,25 +174,25 @@ fn is_user_name_character(character: char) -> bool {
 
 name! {
     /// A person's user name, which is also the stable subject (`sub`) of what is issued to them.
-    PersonId,
+    PersonId, "user name",
     "1 to 128 letters, digits and ASCII signs, without spaces",
     |text| (1..=128).contains(&text.chars().count()) && text.chars().all(is_user_name_character)
 }
 name! {
     /// An AWS account number.
-    AccountId,
+    AccountId, "account number",
     "12 digits",
     |text| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 }
 name! {
     /// A role as people see it in an account: the name of a permission set.
-    RoleName,
+    RoleName, "role name",
     "1 to 64 characters of letters, digits, `_+=,.@-`",
     |text| (1..=64).contains(&text.len()) && text.bytes().all(is_iam_character)
 }
 name! {
     /// A group of people. Identity sources name theirs as they like: `/ops/on call` is one.
-    GroupName,
+    GroupName, "group name",
     "1 to 256 letters, digits and ASCII signs, with single spaces between them",
     |text| {
         (1..=256).contains(&text.chars().count())
@@ -201,13 +201,13 @@ name! {
 }
 name! {
     /// A credential broker, as the configuration names it.
-    BrokerName,
+    BrokerName, "broker name",
     "1 to 64 lower-case letters, digits and `-`",
     is_label
 }
 name! {
     /// An identity source, as the configuration names it.
-    SourceName,
+    SourceName, "identity source name",
     "1 to 64 lower-case letters, digits and `-`",
     is_label
 }

@@ -3,8 +3,12 @@
 
 use std::net::IpAddr;
 
+use doorward_core::directory::{Assignee, Counts, Plan, Single};
 use doorward_core::verdict::Event;
+use serde_json::Value;
 use tracing::{debug, info, warn};
+
+use crate::directory_changes::{Action, EntryChange, Kind, entry_changes};
 
 /// Records an event.
 pub(crate) fn record(event: Option<&Event>, address: IpAddr) {
@@ -35,6 +39,60 @@ pub(crate) fn record(event: Option<&Event>, address: IpAddr) {
         }
         Event::SessionEnded { session, person, why } => {
             info!(target: "audit", event = "session_ended", %session, %person, why = why.as_str(), %address);
+        }
+    }
+}
+
+/// Records that a plan was carried out, which made the directory of this version: each change by itself.
+///
+/// # Errors
+/// Never: every entry can be written as JSON.
+pub(crate) fn directory_changed(plan: &Plan<'_>, version: u64) -> serde_json::Result<()> {
+    let Counts { added, changed, removed } = plan.counts();
+    info!(version, added, changed, removed, "the directory was replaced");
+    for change in entry_changes(plan)? {
+        entry_changed(&change, version);
+    }
+    for (event, singles) in [("assignment_added", &plan.assigned), ("assignment_removed", &plan.unassigned)] {
+        for Single { assignee, account, permission_set } in singles {
+            let (group, person) = match assignee {
+                Assignee::Group(group) => (Some(group.as_str()), None),
+                Assignee::Person(person) => (None, Some(person.as_str())),
+            };
+            info!(target: "audit", event, group, person, %account, %permission_set, version);
+        }
+    }
+    Ok(())
+}
+
+fn entry_changed(change: &EntryChange<'_>, version: u64) {
+    let named = |kind| (change.kind == kind).then_some(change.name);
+    let (person, group) = (named(Kind::Person), named(Kind::Group));
+    let (account, permission_set) = (named(Kind::Account), named(Kind::PermissionSet));
+    let kind = change.kind.as_str();
+    match change.action {
+        Action::Add => {
+            let event = format!("{kind}_added");
+            info!(target: "audit", event, person, group, account, permission_set, version);
+        }
+        Action::Remove => {
+            let event = format!("{kind}_removed");
+            info!(target: "audit", event, person, group, account, permission_set, version);
+        }
+        Action::Change => {
+            let event = format!("{kind}_changed");
+            for member in &change.members {
+                let [from, to] = [&member.from, &member.to].map(|value| value.as_ref().map(Value::to_string));
+                let (event, secret, member) = (&event, member.secret, member.member.as_str());
+                info!(
+                    target: "audit", event, person, group, account, permission_set, member, from, to, secret, version
+                );
+            }
+        }
+    }
+    for (event, people) in [("member_joined", &change.joined), ("member_left", &change.left)] {
+        for person in people {
+            info!(target: "audit", event, group, %person, version);
         }
     }
 }

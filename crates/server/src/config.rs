@@ -1,12 +1,12 @@
-//! Files that operators write: `doorward.toml` and the directory. A mistake names the file, the line, the key, and
-//! the nearest key that exists.
+//! The file that operators write: `doorward.toml`. A mistake names the file, the line, the key, and the nearest key that
+//! exists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use doorward_core::directory::{Departures, Directory, DirectoryFile, DirectoryProblems};
+use doorward_core::directory::{DirectoryFile, DirectoryProblem};
 use doorward_core::ids::BrokerName;
 use doorward_core::scope::Scopes;
 use doorward_core::time::{Lifetime, Lifetimes};
@@ -29,6 +29,12 @@ pub const BUILT_IN: &str = "built-in";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
+
+impl ConfigError {
+    pub(crate) fn new(why: String) -> Self {
+        Self(why)
+    }
+}
 
 /// The configuration of `doorward serve`.
 #[derive(Clone, Debug, Deserialize)]
@@ -53,8 +59,8 @@ pub struct Config {
     /// The master key; `master.key` in `data_dir` when absent, made at the first start. With `postgres` it must be
     /// named, and be the same on every node.
     pub master_key_file: Option<PathBuf>,
-    /// People, groups, accounts, permission sets and assignments.
-    pub directory: PathBuf,
+    /// The file that becomes the directory at each start; without it, what `doorward directory apply` made it counts.
+    pub directory: Option<PathBuf>,
     /// TLS. Without it the server speaks plain HTTP, on loopback or behind `proxy`.
     pub tls: Option<Tls>,
     /// Who may speak for clients.
@@ -146,7 +152,7 @@ impl Config {
         let place = |path: &mut PathBuf| *path = folder.join(&*path);
         config.data_dir.as_mut().map(place);
         config.postgres.as_mut().and_then(|postgres| postgres.url_file.as_mut()).map(place);
-        place(&mut config.directory);
+        config.directory.as_mut().map(place);
         for broker in config.brokers.values_mut() {
             broker.access_key_file.as_mut().map(place);
             broker.ca_file.as_mut().map(place);
@@ -198,6 +204,13 @@ impl Config {
         self.location().map(drop)?;
         self.scopes().map(drop)?;
         self.lifetimes().map(drop)
+    }
+
+    /// The brokers and identity sources that `directory` names and that this configuration does not have.
+    #[must_use]
+    pub fn missing_for(&self, directory: &DirectoryFile) -> Vec<DirectoryProblem> {
+        let built_in = BrokerName::parse(BUILT_IN).ok().filter(|_| self.insecure_built_in_credentials);
+        directory.unconfigured(&self.brokers.keys().chain(&built_in).collect(), &HashSet::new())
     }
 
     /// Where the state lies.
@@ -348,32 +361,6 @@ fn nearest(message: &str) -> Option<&str> {
     (similarity > 0.7).then_some(known)
 }
 
-/// What is wrong with a directory's names and references.
-fn checked_directory(file: &DirectoryFile) -> Vec<String> {
-    match Directory::new(file.clone(), Departures::new(), 0) {
-        Ok(_) => Vec::new(),
-        Err(DirectoryProblems(problems)) => problems.iter().map(ToString::to_string).collect(),
-    }
-}
-
-/// Checks a directory beyond its form: names, references, and that every password hash can be used.
-///
-/// # Errors
-/// Everything that is wrong with it, each line naming the entry.
-pub fn check_directory(file: &DirectoryFile) -> Result<(), ConfigError> {
-    let mut problems = checked_directory(file);
-    for person in &file.people {
-        let Some(hash) = &person.password_hash else { continue };
-        if let Err(why) = doorward_upstream::identity::local::check_hash(hash) {
-            problems.push(format!(
-                "person {}: password_hash cannot be used: {why}; `doorward hash-password` makes one",
-                person.user_name
-            ));
-        }
-    }
-    if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems.join("\n"))) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,16 +410,5 @@ mod tests {
         let file = folder.path().join("doorward.toml");
         std::fs::write(&file, GOOD).unwrap();
         assert_eq!(Config::read(&file).unwrap().data_dir, Some(folder.path().join("data")));
-    }
-
-    #[test]
-    fn a_directory_names_the_hash_that_cannot_be_used() {
-        let file: DirectoryFile =
-            parse("[[people]]\nuser_name = \"ada\"\npassword_hash = \"hunter2\"").unwrap();
-        let why = check_directory(&file).unwrap_err().to_string();
-        assert!(
-            why.starts_with("person ada: password_hash cannot be used") && !why.contains("hunter2"),
-            "{why}"
-        );
     }
 }

@@ -9,6 +9,8 @@ pub mod brokers;
 pub mod cli;
 pub mod config;
 pub mod dev;
+mod directory_changes;
+pub mod directory_file;
 pub mod guesses;
 pub mod http;
 pub mod keyfile;

@@ -9,7 +9,15 @@ use doorward::cli::Cli;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().run() {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Of clap's own accord it would be 2, which says that `directory plan` has something to do.
+        Err(error) => {
+            let printed = error.print();
+            return ExitCode::from(u8::from(printed.is_err() || error.use_stderr()));
+        }
+    };
+    match cli.run() {
         Ok(code) => code,
         Err(error) => {
             eprintln!("doorward: {error:#}");

@@ -7,6 +7,7 @@ use std::hash::Hash;
 use std::ops::RangeInclusive;
 
 use super::file::{DirectoryFile, PermissionSet};
+use crate::ids::{BrokerName, SourceName};
 use crate::template::{self, BadTemplate};
 
 /// What is wrong with a directory file: everything, each line naming its entry.
@@ -59,6 +60,13 @@ impl Place {
 /// How alike two names must be for one to be suggested for the other (Jaro-Winkler, 0 to 1).
 const ALIKE: f64 = 0.8;
 
+/// After so many problems no more names are suggested: each suggestion looks at every name there is.
+const MOST_SUGGESTIONS: usize = 100;
+
+/// The most assignments, counted as one person or group, one account and one permission set each. A line of four lists
+/// can make billions of them.
+pub const MOST_ASSIGNMENTS: usize = 1_000_000;
+
 /// Everything that is wrong with `file`.
 pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {
     let mut found = Found(Vec::new());
@@ -88,8 +96,16 @@ pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {
     for (nth, set) in file.permission_sets.iter().enumerate() {
         found.permission_set(Place::entry("permission_sets", nth), set);
     }
+    let mut combinations = 0_usize;
     for (nth, assignment) in file.assignments.iter().enumerate() {
         let (at, name) = (Place::entry("assignments", nth), format!("assignment {}", nth + 1));
+        let fitted = combinations <= MOST_ASSIGNMENTS;
+        combinations = combinations.saturating_add(assignment.combinations());
+        if fitted && combinations > MOST_ASSIGNMENTS {
+            let why = "with it there are more than a million combinations of one person or group, one account and one \
+                       permission set: assign to groups";
+            found.add(at, format!("{name}: {why}"));
+        }
         found.known(at.member("people"), &name, "person", &assignment.people, &people);
         found.known(at.member("groups"), &name, "group", &assignment.groups, &groups);
         found.known(at.member("accounts"), &name, "account", &assignment.accounts, &accounts);
@@ -100,6 +116,36 @@ pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {
             &assignment.permission_sets,
             &sets,
         );
+    }
+    found.0
+}
+
+/// The brokers and identity sources that `file` names and that are not among those of the configuration.
+pub(super) fn unconfigured(
+    file: &DirectoryFile,
+    brokers: &HashSet<&BrokerName>,
+    sources: &HashSet<&SourceName>,
+) -> Vec<DirectoryProblem> {
+    let mut found = Found(Vec::new());
+    for (nth, person) in file.people.iter().enumerate() {
+        if let Some(source) = &person.identity_source {
+            let at = Place::entry("people", nth).member("identity_source");
+            let entry = format!("person {}", person.user_name);
+            found.one_known(at, &entry, "identity source", source, sources);
+        }
+    }
+    let of_account = file.accounts.iter().enumerate().filter_map(|(nth, account)| {
+        Some((Place::entry("accounts", nth), format!("account {}", account.id), account.broker.as_ref()?))
+    });
+    let of_set = file.permission_sets.iter().enumerate().filter_map(|(nth, set)| {
+        Some((
+            Place::entry("permission_sets", nth),
+            format!("permission set {}", set.name),
+            set.broker.as_ref()?,
+        ))
+    });
+    for (at, entry, broker) in of_account.chain(of_set) {
+        found.one_known(at.member("broker"), &entry, "broker", broker, brokers);
     }
     found.0
 }
@@ -141,11 +187,28 @@ impl Found {
         names: &[T],
         known: &HashSet<&T>,
     ) {
-        for (nth, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(name)) {
-            let alike = nearest(&name.to_string(), known.iter().map(ToString::to_string));
-            let alike = alike.map(|alike| format!("; did you mean {alike}?")).unwrap_or_default();
-            self.add(at.element(nth), format!("{entry}: there is no {what} {name}{alike}"));
+        for (nth, name) in names.iter().enumerate() {
+            self.one_known(at.element(nth), entry, what, name, known);
         }
+    }
+
+    /// `name` must be one of `known`.
+    fn one_known<T: Eq + Hash + fmt::Display>(
+        &mut self,
+        at: Place,
+        entry: &str,
+        what: &str,
+        name: &T,
+        known: &HashSet<&T>,
+    ) {
+        if known.contains(name) {
+            return;
+        }
+        let suggested = self.0.len() < MOST_SUGGESTIONS;
+        let alike = || nearest(&name.to_string(), known.iter().map(ToString::to_string));
+        let alike = suggested.then(alike).flatten();
+        let alike = alike.map(|alike| format!("; did you mean {alike}?")).unwrap_or_default();
+        self.add(at, format!("{entry}: there is no {what} {name}{alike}"));
     }
 
     fn text(
@@ -223,4 +286,90 @@ pub fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String
     let measured = known.map(|known| (strsim::jaro_winkler(name, &known), known));
     let (alike, known) = measured.max_by(|one, other| one.0.total_cmp(&other.0))?;
     (alike > ALIKE).then_some(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::{Account, Assignment, Group, PermissionSet, Person};
+    use crate::ids::{AccountId, GroupName, PersonId, RoleName};
+
+    fn groups(count: usize) -> Vec<GroupName> {
+        (0..count).map(|n| GroupName::parse(format!("group{n}")).unwrap()).collect()
+    }
+
+    /// One assignment of one role to so many groups in so many accounts, and another to one group in one account.
+    fn large(group_count: usize, account_count: usize) -> DirectoryFile {
+        let role = RoleName::parse("Read").unwrap();
+        let accounts = |count| -> Vec<AccountId> {
+            (0..count).map(|n| AccountId::parse(format!("{n:012}")).unwrap()).collect()
+        };
+        let assignment = |groups, accounts| Assignment {
+            people: Vec::new(),
+            groups,
+            accounts,
+            permission_sets: vec![role.clone()],
+        };
+        let account = |id| Account { id, name: "x".into(), email: None, broker: None };
+        DirectoryFile {
+            groups: groups(group_count).into_iter().map(|name| Group { name, members: Vec::new() }).collect(),
+            accounts: accounts(account_count).into_iter().map(account).collect(),
+            permission_sets: vec![PermissionSet::named(role.clone())],
+            assignments: vec![
+                assignment(groups(group_count), accounts(account_count)),
+                assignment(groups(1), accounts(1)),
+            ],
+            ..DirectoryFile::default()
+        }
+    }
+
+    #[test]
+    fn assignments_that_no_store_could_hold_are_refused_where_they_become_too_many() {
+        let mut file = large(1000, 1000);
+        let found = problems(&file);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].at, Place::entry("assignments", 1));
+        assert!(found[0].what.contains("more than a million combinations"), "{}", found[0]);
+        file.assignments.pop();
+        assert_eq!(file.assignments[0].combinations(), MOST_ASSIGNMENTS);
+        assert!(problems(&file).is_empty());
+    }
+
+    #[test]
+    fn names_are_suggested_for_the_first_mistakes_alone() {
+        let mut file = large(2 * MOST_SUGGESTIONS, 1);
+        for group in &mut file.groups {
+            group.name = GroupName::parse(format!("{}x", group.name)).unwrap();
+        }
+        let problems = problems(&file);
+        assert_eq!(problems.len(), 2 * MOST_SUGGESTIONS + 1);
+        let suggested = problems.iter().filter(|problem| problem.what.contains("did you mean group")).count();
+        assert_eq!(suggested, MOST_SUGGESTIONS);
+        assert_eq!(problems[7].at, Place::entry("assignments", 0).member("groups").element(7));
+    }
+
+    #[test]
+    fn what_the_configuration_does_not_have_is_named_with_the_nearest_that_it_has() {
+        let broker = |name: &str| BrokerName::parse(name).unwrap();
+        let source = |name: &str| SourceName::parse(name).unwrap();
+        let mut file = large(1, 1);
+        file.accounts[0].broker = Some(broker("aws"));
+        file.permission_sets[0].broker = Some(broker("cepf"));
+        for (name, from) in [("ann", Some("crop")), ("bob", Some("corp")), ("cy", None)] {
+            let named = Person::named(PersonId::parse(name).unwrap());
+            file.people.push(Person { identity_source: from.map(source), ..named });
+        }
+        let (ceph, aws, corp) = (broker("ceph"), broker("aws"), source("corp"));
+        let problems = file.unconfigured(&[&ceph, &aws].into(), &[&corp].into());
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "person ann: there is no identity source crop; did you mean corp?",
+                "permission set Read: there is no broker cepf; did you mean ceph?",
+            ]
+        );
+        assert_eq!(problems[0].at, Place::entry("people", 0).member("identity_source"));
+        assert_eq!(problems[1].at, Place::entry("permission_sets", 0).member("broker"));
+    }
 }

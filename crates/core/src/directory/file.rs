@@ -1,10 +1,11 @@
 //! The directory as operators write it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::{self, DirectoryProblem};
 use crate::ids::{AccountId, BrokerName, GroupName, PersonId, RoleName, SourceName};
 use crate::time::Lifetime;
 
@@ -27,6 +28,24 @@ pub struct DirectoryFile {
     /// Who may use which permission set in which account.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assignments: Vec<Assignment>,
+}
+
+impl DirectoryFile {
+    /// All that is wrong with it, each naming its entry.
+    #[must_use]
+    pub fn problems(&self) -> Vec<DirectoryProblem> {
+        check::problems(self)
+    }
+
+    /// What it names that is not among the brokers and identity sources of the configuration.
+    #[must_use]
+    pub fn unconfigured(
+        &self,
+        brokers: &HashSet<&BrokerName>,
+        sources: &HashSet<&SourceName>,
+    ) -> Vec<DirectoryProblem> {
+        check::unconfigured(self, brokers, sources)
+    }
 }
 
 /// A person.
@@ -178,4 +197,14 @@ pub struct Assignment {
     pub accounts: Vec<AccountId>,
     /// Permission set names.
     pub permission_sets: Vec<RoleName>,
+}
+
+impl Assignment {
+    /// How many combinations there are of its lists.
+    #[must_use]
+    pub const fn combinations(&self) -> usize {
+        (self.people.len() + self.groups.len())
+            .saturating_mul(self.accounts.len())
+            .saturating_mul(self.permission_sets.len())
+    }
 }

@@ -11,9 +11,11 @@ use crate::verdict::Change;
 
 mod check;
 mod file;
+mod plan;
 
-pub use check::{DirectoryProblem, DirectoryProblems, Place, nearest};
+pub use check::{DirectoryProblem, DirectoryProblems, MOST_ASSIGNMENTS, Place, nearest};
 pub use file::{Account, Assignment, DirectoryFile, Group, PermissionSet, Person};
+pub use plan::{Assignee, Counts, Edit, Plan, Single, gathered};
 
 /// Who was removed from the directory, and when. Whatever they had signed in until then has ended, and stays so when
 /// somebody of the same name is added.
@@ -47,7 +49,7 @@ impl Directory {
     /// # Errors
     /// All that is wrong with it, each line naming the entry.
     pub fn new(file: DirectoryFile, departed: Departures, version: u64) -> Result<Self, DirectoryProblems> {
-        let problems = check::problems(&file);
+        let problems = file.problems();
         if !problems.is_empty() {
             return Err(DirectoryProblems(problems));
         }

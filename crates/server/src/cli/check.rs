@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, ensure};
+use doorward_core::directory::{DirectoryFile, DirectoryProblems};
 use doorward_core::time::Timestamp;
 use doorward_store::postgres::Schema;
 use doorward_store::{EmbeddedStore, Location, OpenError, PostgresStore};
@@ -14,6 +15,7 @@ use doorward_store::{EmbeddedStore, Location, OpenError, PostgresStore};
 use super::{check_broker, run, serve};
 use crate::ambient::Clock;
 use crate::config::Config;
+use crate::directory_file::Written;
 use crate::http::tls::Certificate;
 use crate::keyfile;
 
@@ -43,17 +45,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
         serve::site(&config).map(|site| format!("{}; people open {}", site.base(), site.start_url())),
     );
     report.line("start URL", start_url(&config));
-    report.line(
-        "directory",
-        serve::directory(&config.directory).map(|file| {
-            format!(
-                "{} people, {} accounts, {} assignments",
-                file.people.len(),
-                file.accounts.len(),
-                file.assignments.len()
-            )
-        }),
-    );
+    report.line("directory", directory(&config));
     report.line("master key", master_key(&config));
     if let Some(directory) = &config.data_dir {
         report.line("data_dir", data_dir(directory));
@@ -113,6 +105,31 @@ fn start_url(config: &Config) -> anyhow::Result<String> {
         config.public_url
     );
     Ok("has an alias that the AWS CLI accepts".to_owned())
+}
+
+/// The directory file, or else what the store has, and whether the configuration has all that it names.
+fn directory(config: &Config) -> anyhow::Result<String> {
+    if let Some(file) = &config.directory {
+        let written = Written::read(file)?;
+        let missing = config.missing_for(written.directory());
+        ensure!(missing.is_empty(), written.explained(missing));
+        return Ok(described(written.directory()));
+    }
+    let location = config.location().map_err(|why| anyhow!(why))?;
+    let directory =
+        run::block_on(async { Ok(doorward_store::open_directory(&location).await?.read().await?) })?;
+    if directory.version() == 0 {
+        return Ok("none yet, so nobody can sign in: `doorward directory apply FILE` makes one".to_owned());
+    }
+    let missing = config.missing_for(directory.file());
+    ensure!(missing.is_empty(), DirectoryProblems(missing));
+    Ok(format!("{}; version {} in the store", described(directory.file()), directory.version()))
+}
+
+fn described(directory: &DirectoryFile) -> String {
+    let DirectoryFile { people, accounts, assignments, .. } = directory;
+    let (people, accounts, assignments) = (people.len(), accounts.len(), assignments.len());
+    format!("{people} people, {accounts} accounts, {assignments} assignments")
 }
 
 fn master_key(config: &Config) -> anyhow::Result<String> {

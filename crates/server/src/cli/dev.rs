@@ -25,8 +25,8 @@ use super::run;
 use crate::ambient::{Clock, OsEntropy, draw};
 use crate::app::{App, DeviceGrant, DeviceRequestQuota, Parts, Policy};
 use crate::brokers;
-use crate::config::{self, check_directory};
 use crate::dev::{Development, Faults, FaultyStore, seed};
+use crate::directory_file::Written;
 use crate::http::listen::Listener;
 use crate::http::server::Server;
 use crate::signing::Signing;
@@ -231,34 +231,17 @@ fn cast(options: &Options) -> anyhow::Result<Cast> {
     let Some(file) = &options.directory else {
         return Ok(Cast { file: seed::directory()?, passwords: seed::passwords() });
     };
-    let mut table: toml::Table = config::read(file)?;
-    let passwords = take_passwords(&mut table)?;
-    // With passwords taken out, whatever else is wrong is found by the same reader as in `serve`; with none, it
-    // reads the file as it was written, and its complaints name the line.
-    let directory: DirectoryFile = if passwords.is_empty() {
-        config::read(file)?
-    } else {
-        let text = toml::to_string(&table).context("the directory cannot be read again")?;
-        config::parse(&text).with_context(|| file.display().to_string())?
-    };
-    check_directory(&directory).with_context(|| file.display().to_string())?;
-    Ok(Cast { file: directory, passwords })
-}
-
-/// Takes each person's `password`, which only a development server knows, and puts its hash in its place.
-fn take_passwords(table: &mut toml::Table) -> anyhow::Result<Vec<(String, String)>> {
-    let mut passwords = Vec::new();
-    let people = table.get_mut("people").and_then(toml::Value::as_array_mut);
-    for person in people.into_iter().flatten().filter_map(toml::Value::as_table_mut) {
-        let name = person.get("user_name").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
-        let Some(password) = person.remove("password") else { continue };
-        let Some(password) = password.as_str() else { bail!("person {name}: password must be a string") };
-        let hash = local::hash(&Password::new(password), &draw(&OsEntropy::default()))
+    let (written, passwords) = Written::read_with_passwords(file)?;
+    let mut directory = written.into_directory();
+    for (name, password) in &passwords {
+        let hash = local::hash(&Password::new(password.as_str()), &draw(&OsEntropy::default()))
             .with_context(|| format!("person {name}"))?;
-        person.insert("password_hash".to_owned(), hash.into());
-        passwords.push((name, password.to_owned()));
+        let mut people = directory.people.iter_mut();
+        if let Some(person) = people.find(|person| person.user_name.as_str() == name) {
+            person.password_hash = Some(hash);
+        }
     }
-    Ok(passwords)
+    Ok(Cast { file: directory, passwords })
 }
 
 fn approver(name: &str, directory: &DirectoryFile) -> anyhow::Result<PersonId> {

@@ -8,6 +8,7 @@ mod check;
 mod check_broker;
 mod copy;
 mod dev;
+mod directory;
 mod hash_password;
 mod progress;
 mod run;
@@ -29,6 +30,9 @@ enum Command {
     Serve(serve::Options),
     /// Say what is wrong with a production server's configuration, keys, store and certificate.
     Check(check::Options),
+    /// People, groups, accounts, permission sets and assignments as code: what would change, and the change.
+    #[command(subcommand)]
+    Directory(directory::Command),
     /// Copy everything a server keeps to a new file, while it goes on serving.
     Backup(copy::BackupOptions),
     /// Copy a backup into an empty data directory or database, before its server starts.
@@ -49,6 +53,7 @@ impl Cli {
             Command::Dev(options) => dev::run(&options).map(|()| ExitCode::SUCCESS),
             Command::Serve(options) => serve::run(&options).map(|()| ExitCode::SUCCESS),
             Command::Check(options) => Ok(check::run(&options)),
+            Command::Directory(command) => directory::run(&command),
             Command::Backup(options) => copy::backup(&options).map(|()| ExitCode::SUCCESS),
             Command::Restore(options) => copy::restore(&options).map(|()| ExitCode::SUCCESS),
             Command::Migrate(options) => copy::migrate(&options).map(|()| ExitCode::SUCCESS),

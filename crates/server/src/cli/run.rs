@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use doorward_core::directory::DirectoryFile;
+use doorward_core::directory::{DirectoryFile, Plan};
 use doorward_core::store::{CommitError, Store};
 use doorward_core::time::Timestamp;
 use doorward_store::Closer;
@@ -14,6 +14,7 @@ use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
+use crate::audit;
 use crate::http::listen::Listener;
 
 /// How often rows that are of no more use are swept.
@@ -44,7 +45,7 @@ pub(super) fn block_on<T>(server: impl Future<Output = anyhow::Result<T>>) -> an
         })
 }
 
-/// Makes `file` the directory, unless it is already. Several nodes may start with the same file at once.
+/// Makes `file` the directory, unless it says what that says already. Several nodes may start with the same file at once.
 pub(super) async fn apply_directory(
     store: &dyn Store,
     file: DirectoryFile,
@@ -53,15 +54,12 @@ pub(super) async fn apply_directory(
     const MOST_ATTEMPTS: usize = 5;
     for _ in 0..MOST_ATTEMPTS {
         let current = store.directory().await?;
-        if *current.file() == file {
+        let plan = Plan::new(current.file(), &file);
+        if plan.is_empty() {
             return Ok(());
         }
-        let from = current.version();
         match store.commit(vec![current.replaced_by(file.clone(), now)]).await {
-            Ok(()) => {
-                info!(version = from + 1, "the directory was replaced");
-                return Ok(());
-            }
+            Ok(()) => return Ok(audit::directory_changed(&plan, current.version() + 1)?),
             Err(CommitError::Conflict) => {}
             Err(CommitError::Outage(outage)) => return Err(outage.into()),
         }

@@ -1,22 +1,23 @@
 //! `doorward serve`: a server for production.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::anyhow;
 use doorward_core::client::RegistrationPolicy;
 use doorward_core::credentials::SharedEntropy;
-use doorward_core::directory::DirectoryFile;
+use doorward_core::directory::Directory;
 use doorward_keys::KeyRing;
 use doorward_store::Opened;
 use doorward_upstream::credentials::web_identity::IdentityTokens;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::run;
 use crate::ambient::{Clock, OsEntropy};
 use crate::app::{App, DeviceRequestQuota, Parts, Policy};
 use crate::brokers;
-use crate::config::{self, BrokerKind, Config, check_directory};
+use crate::config::{BrokerKind, Config};
+use crate::directory_file::Written;
 use crate::http::listen::Listener;
 use crate::http::proxy::TrustedProxies;
 use crate::http::server::Server;
@@ -42,7 +43,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn start(config: Config) -> anyhow::Result<()> {
-    let directory = directory(&config.directory)?;
+    let directory = config.directory.as_deref().map(Written::read).transpose()?.map(Written::into_directory);
     let entropy: SharedEntropy = Arc::new(OsEntropy::default());
     if let Some(directory) = &config.data_dir {
         run::make_data_dir(directory)?;
@@ -65,7 +66,10 @@ async fn start(config: Config) -> anyhow::Result<()> {
         signing.signer().await?;
     }
     // Last: a server that cannot start has changed nothing.
-    run::apply_directory(&*store, directory, clock.now()).await?;
+    if let Some(file) = directory {
+        run::apply_directory(&*store, file, clock.now()).await?;
+    }
+    directory_fits(&config, &*store.directory().await?);
     let app = Arc::new(App::new(Parts {
         site,
         store,
@@ -91,11 +95,14 @@ async fn start(config: Config) -> anyhow::Result<()> {
     run::serve(app, listener, closer).await
 }
 
-/// The directory file, checked.
-pub(super) fn directory(file: &Path) -> anyhow::Result<DirectoryFile> {
-    let directory: DirectoryFile = config::read(file)?;
-    check_directory(&directory).map_err(|problems| anyhow!("{}:\n{problems}", file.display()))?;
-    Ok(directory)
+/// Warns of a directory with which something cannot work.
+fn directory_fits(config: &Config, directory: &Directory) {
+    if directory.version() == 0 {
+        warn!("there is no directory, and nobody can sign in: `doorward directory apply FILE` makes one");
+    }
+    for missing in config.missing_for(directory.file()) {
+        warn!("the configuration does not have all that the directory names: {missing}");
+    }
 }
 
 pub(super) fn keys(config: &Config, entropy: &SharedEntropy) -> anyhow::Result<KeyRing> {

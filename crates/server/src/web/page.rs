@@ -207,12 +207,49 @@ pub(crate) struct Portal {
     pub(crate) accounts: Vec<AccountCard>,
     /// The tools signed in as the person, latest first.
     pub(crate) sessions: Vec<SessionLine>,
-    /// Says that not all accounts are listed, if so.
-    pub(crate) truncated: Option<String>,
+    /// Which of the accounts these are.
+    pub(crate) pages: Pages,
     /// The filter in use, or empty.
     pub(crate) filter: String,
     /// The lines for `~/.aws/config`.
     pub(crate) setup: String,
+}
+
+/// Which of many accounts a page shows, and where the others are.
+pub(crate) struct Pages {
+    /// How many accounts there are.
+    pub(crate) total: usize,
+    /// The number of the first one that is shown, from 1.
+    pub(crate) first: usize,
+    /// The number of the last one that is shown; 0 if there is none.
+    pub(crate) last: usize,
+    /// Where those before are.
+    pub(crate) previous: Option<String>,
+    /// Where those after are.
+    pub(crate) next: Option<String>,
+}
+
+impl Pages {
+    /// How many accounts a page shows.
+    pub(crate) const LENGTH: usize = 100;
+
+    /// The page with this number, from 1; the nearest that there is. `href` says where a page is.
+    pub(crate) fn new(total: usize, number: usize, href: impl Fn(usize) -> String) -> Self {
+        let count = total.div_ceil(Self::LENGTH).max(1);
+        let number = number.clamp(1, count);
+        let before = (number - 1) * Self::LENGTH;
+        Self {
+            total,
+            first: before + 1,
+            last: total.min(before + Self::LENGTH),
+            previous: (number > 1).then(|| href(number - 1)),
+            next: (number < count).then(|| href(number + 1)),
+        }
+    }
+
+    fn are_several(&self) -> bool {
+        self.previous.is_some() || self.next.is_some()
+    }
 }
 
 impl Portal {
@@ -224,7 +261,7 @@ impl Portal {
     }
 
     fn offers_filter(&self) -> bool {
-        !self.is_short() || !self.filter.is_empty() || self.truncated.is_some()
+        !self.is_short() || !self.filter.is_empty() || self.pages.are_several()
     }
 }
 
@@ -434,7 +471,7 @@ mod tests {
             chrome: chrome(Some("Ada Lovelace")),
             accounts: (0..accounts).map(account).collect(),
             sessions: (0..sessions).map(session).collect(),
-            truncated: (accounts > 9).then(|| text("There are more.")),
+            pages: Pages::new(accounts, 2, |page| format!("/start?page={page}")),
             filter: text(filter),
             setup: text("[sso-session doorward]\nsso_region = us-east-1\n"),
         };
@@ -455,6 +492,25 @@ mod tests {
         page.render().unwrap()
     }
 
+    #[test]
+    fn every_account_is_on_one_page() {
+        for total in [0, 1, 99, 100, 101, 200, 1000, 1001] {
+            let mut shown = Vec::new();
+            let mut number = 1;
+            loop {
+                let pages = Pages::new(total, number, |page| page.to_string());
+                shown.extend(pages.first..=pages.last);
+                assert_eq!(pages.previous.is_some(), number > 1);
+                let Some(next) = pages.next else { break };
+                number = next.parse().unwrap();
+            }
+            assert_eq!(shown, (1..=total).collect::<Vec<_>>());
+        }
+        let beyond = Pages::new(101, usize::MAX, |page| page.to_string());
+        assert_eq!((beyond.first, beyond.last, beyond.previous.as_deref()), (101, 101, Some("1")));
+        assert_eq!(Pages::new(101, 0, |page| page.to_string()).first, 1);
+    }
+
     /// Every page in every state that changes its markup.
     fn all() -> Vec<(&'static str, String)> {
         vec![
@@ -470,6 +526,7 @@ mod tests {
             ("failed", outcome(OutcomeKind::Failed)),
             ("portal", portal(3, 2, "")),
             ("portal, many accounts", portal(12, 1, "")),
+            ("portal, pages of accounts", portal(250, 1, "")),
             ("portal, empty", portal(0, 0, "")),
             ("portal, no match", portal(0, 0, HOSTILE)),
             ("role credentials", role_credentials()),
@@ -650,6 +707,10 @@ mod tests {
         assert!(portal(12, 0, "").contains("<details class=\"account\">"));
         assert!(portal(12, 0, "").contains("name=\"q\""));
         assert!(portal(0, 0, "x").contains("name=\"q\""));
+        assert!(!portal(100, 0, "").contains("href=\"/start?page="));
+        let second = portal(250, 0, "");
+        assert!(second.contains("250 accounts") && second.contains("101 to 200 of 250"));
+        assert!(second.contains("href=\"/start?page=1\"") && second.contains("href=\"/start?page=3\""));
     }
 
     #[test]

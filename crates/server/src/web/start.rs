@@ -4,13 +4,13 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use doorward_core::assignment::Principal;
 use doorward_core::credentials::{BrokerError, BrokerStep, RoleCredentials};
-use doorward_core::directory::Account;
+use doorward_core::directory::{Account, PermissionSet};
 use doorward_core::grant::{session_end, settle};
 use doorward_core::ids::{AccountId, RoleName, SessionId};
 use doorward_core::session::{EndReason, Holder};
 use tracing::info;
 
-use super::page::{self, AccountCard, Portal, RoleLine, SessionLine};
+use super::page::{self, AccountCard, Pages, Portal, RoleLine, SessionLine};
 use super::visit::{Browser, Visit};
 use super::{Notice, Page, Stop, html, moment, redirect, see_other, serve};
 use crate::app::App;
@@ -20,13 +20,11 @@ use crate::op::Caller;
 use crate::op::role::Role;
 use crate::setup;
 
-/// More accounts than this are found by the filter.
-const MOST_ACCOUNTS: usize = 200;
 const MOST_SESSIONS: usize = 500;
 /// The longest filter, in characters.
 const LONGEST_FILTER: usize = 100;
 
-/// `GET /start?q=`, and the `HEAD` by which the AWS CLI finds out whose start URL this is.
+/// `GET /start?q=&page=`, and the `HEAD` by which the AWS CLI finds out whose start URL this is.
 pub(crate) async fn show(received: Received) -> Response {
     if let Some(target) = received.app.site.start_url_redirect()
         && (received.parts.method == Method::HEAD || is_cli(received.headers()))
@@ -38,13 +36,14 @@ pub(crate) async fn show(received: Received) -> Response {
         let browser = page.signed_in()?;
         let filter = page.parameter("q").unwrap_or_default();
         let filter: String = filter.trim().chars().take(LONGEST_FILTER).collect();
-        let (accounts, truncated) = account_cards(&browser.principal, &filter);
+        let number = page.parameter("page").and_then(|number| number.parse().ok()).unwrap_or(1);
+        let (accounts, pages) = account_cards(&browser.principal, &filter, number);
         let template = Portal {
             chrome: visit.chrome(app),
             setup: setup_of(app, &browser.principal),
             sessions: session_lines(app, caller, browser).await?,
             accounts,
-            truncated,
+            pages,
             filter,
         };
         Ok(html(app, StatusCode::OK, &template, None))
@@ -56,45 +55,45 @@ fn is_cli(headers: &HeaderMap) -> bool {
     headers.get("user-agent").is_some_and(|agent| agent.as_bytes().starts_with(b"Python-urllib/"))
 }
 
-fn account_cards(principal: &Principal, filter: &str) -> (Vec<AccountCard>, Option<String>) {
+/// The accounts of one page of those that match, by name; what is said and where one can go from there is [`Pages`].
+fn account_cards(principal: &Principal, filter: &str, page: usize) -> (Vec<AccountCard>, Pages) {
     let needle = filter.to_lowercase();
     let holds = |text: &str| text.to_lowercase().contains(&needle);
-    let mut cards: Vec<AccountCard> = principal
-        .accounts()
-        .into_iter()
-        .filter_map(|account| {
-            let whole = holds(&account.name) || holds(account.id.as_str());
-            let roles: Vec<RoleLine> = principal
-                .roles(&account.id)
-                .into_iter()
-                .filter(|role| whole || holds(role.name.as_str()))
-                .map(|role| RoleLine {
-                    name: role.name.to_string(),
-                    description: role.description.clone(),
-                    href: credentials_href(&account.id, &role.name),
-                    relay_state: role.relay_state.clone(),
-                })
-                .collect();
-            (!roles.is_empty()).then(|| card(account, roles))
-        })
-        .collect();
-    cards.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
-    let truncated = (cards.len() > MOST_ACCOUNTS).then(|| {
-        format!(
-            "These are {MOST_ACCOUNTS} of {} accounts. Filter by name, number or role to see the others.",
-            cards.len()
-        )
-    });
-    cards.truncate(MOST_ACCOUNTS);
-    (cards, truncated)
+    let matching = |account: &'_ Account| {
+        let whole = holds(&account.name) || holds(account.id.as_str());
+        let mut roles = principal.roles(&account.id);
+        roles.retain(|role| whole || holds(role.name.as_str()));
+        roles
+    };
+    let mut accounts: Vec<(&Account, Vec<&PermissionSet>)> =
+        principal.accounts().into_iter().map(|account| (account, matching(account))).collect();
+    accounts.retain(|(_, roles)| !roles.is_empty());
+    accounts.sort_by_key(|(account, _)| (&account.name, &account.id));
+    let pages = Pages::new(accounts.len(), page, |page| accounts_href(filter, page));
+    let shown = accounts.into_iter().skip(pages.first - 1).take(Pages::LENGTH);
+    (shown.map(|(account, roles)| card(account, &roles)).collect(), pages)
 }
 
-fn card(account: &Account, roles: Vec<RoleLine>) -> AccountCard {
+fn accounts_href(filter: &str, page: usize) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if !filter.is_empty() {
+        query.append_pair("q", filter);
+    }
+    format!("/start?{}", query.append_pair("page", &page.to_string()).finish())
+}
+
+fn card(account: &Account, roles: &[&PermissionSet]) -> AccountCard {
+    let line = |role: &&PermissionSet| RoleLine {
+        name: role.name.to_string(),
+        description: role.description.clone(),
+        href: credentials_href(&account.id, &role.name),
+        relay_state: role.relay_state.clone(),
+    };
     AccountCard {
         id: account.id.to_string(),
         name: account.name.clone(),
         email: account.email.clone(),
-        roles,
+        roles: roles.iter().map(line).collect(),
     }
 }
 
