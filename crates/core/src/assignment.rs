@@ -189,7 +189,13 @@ mod tests {
     }
 
     fn sample() -> DirectoryFile {
-        let an_account = |id: &str| Account { id: account(id), name: "x".into(), email: None, broker: None };
+        let an_account = |id: &str| Account {
+            id: account(id),
+            name: "x".into(),
+            email: None,
+            broker: None,
+            role_arn: None,
+        };
         DirectoryFile {
             people: vec![
                 Person::named(person("ann")),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::directory::PermissionSet;
+use crate::directory::{Account, PermissionSet};
 use crate::ids::{AccountId, PersonId};
 use crate::secret::{SecretAccessKey, SessionToken};
 use crate::template::{self, BadTemplate};
@@ -25,7 +25,14 @@ pub struct RoleRequest {
 }
 
 impl RoleRequest {
-    /// The role to assume: the permission set's own template, or else `default`, filled in.
+    /// What `person` wants with `set` in `account`, of which the role is unless the set names another.
+    #[must_use]
+    pub fn new(person: PersonId, account: &Account, set: &PermissionSet, now: Timestamp) -> Self {
+        let role_arn = set.role_arn.clone().or_else(|| account.role_arn.clone());
+        Self { person, account: account.id.clone(), set: PermissionSet { role_arn, ..set.clone() }, now }
+    }
+
+    /// The role to assume: the permission set's or account's own template, or else `default`, filled in.
     ///
     /// # Errors
     /// [`BadTemplate`].
@@ -149,3 +156,31 @@ pub trait Entropy: Send + Sync + std::fmt::Debug {
 
 /// A shared source of random bytes.
 pub type SharedEntropy = Arc<dyn Entropy>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{NOW, person};
+    use crate::ids::RoleName;
+
+    #[test]
+    fn the_role_is_of_the_permission_set_else_of_the_account_else_of_the_broker() {
+        let arn = |of_set: Option<&str>, of_account: Option<&str>| {
+            let account = Account {
+                id: AccountId::parse("111122223333").unwrap(),
+                name: "x".into(),
+                email: None,
+                broker: None,
+                role_arn: of_account.map(str::to_owned),
+            };
+            let set = PermissionSet {
+                role_arn: of_set.map(str::to_owned),
+                ..PermissionSet::named(RoleName::parse("Read").unwrap())
+            };
+            RoleRequest::new(person("ann"), &account, &set, NOW).role_arn("broker:{account}:{role}").unwrap()
+        };
+        assert_eq!(arn(Some("set:{role}"), Some("account:{role}")), "set:Read");
+        assert_eq!(arn(None, Some("account:{role}")), "account:Read");
+        assert_eq!(arn(None, None), "broker:111122223333:Read");
+    }
+}

@@ -92,6 +92,7 @@ pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {
         let (at, name) = (Place::entry("accounts", nth), format!("account {}", account.id));
         found.text(at, &name, "name", Some(&account.name), 1..=50);
         found.text(at, &name, "email", account.email.as_deref(), 6..=64);
+        found.role_arn(at, &name, account.role_arn.as_deref());
     }
     for (nth, set) in file.permission_sets.iter().enumerate() {
         found.permission_set(Place::entry("permission_sets", nth), set);
@@ -234,6 +235,13 @@ impl Found {
         }
     }
 
+    fn role_arn(&mut self, at: Place, entry: &str, role_arn: Option<&str>) {
+        self.text(at, entry, "role_arn", role_arn, 20..=2048);
+        if let Some(role_arn) = role_arn {
+            self.template(at, entry, "role_arn", template::check(role_arn, &template::ROLE_ARN));
+        }
+    }
+
     /// Limits of the models `sso-admin` (name, description, duration, relay state) and `sts` (the others).
     fn permission_set(&mut self, at: Place, set: &PermissionSet) {
         let name = format!("permission set {}", set.name);
@@ -248,10 +256,7 @@ impl Found {
         if set.relay_state.as_deref().is_some_and(|url| !url.starts_with("https://")) {
             self.add(at.member("relay_state"), format!("{name}: relay_state must begin with https://"));
         }
-        self.text(at, &name, "role_arn", set.role_arn.as_deref(), 20..=2048);
-        if let Some(role_arn) = &set.role_arn {
-            self.template(at, &name, "role_arn", template::check(role_arn, &template::ROLE_ARN));
-        }
+        self.role_arn(at, &name, set.role_arn.as_deref());
         if let Some(policy) = &set.session_policy {
             // Policies are written over several lines.
             if !(1..=2048).contains(&policy.chars().count()) {
@@ -310,7 +315,7 @@ mod tests {
             accounts,
             permission_sets: vec![role.clone()],
         };
-        let account = |id| Account { id, name: "x".into(), email: None, broker: None };
+        let account = |id| Account { id, name: "x".into(), email: None, broker: None, role_arn: None };
         DirectoryFile {
             groups: groups(group_count).into_iter().map(|name| Group { name, members: Vec::new() }).collect(),
             accounts: accounts(account_count).into_iter().map(account).collect(),

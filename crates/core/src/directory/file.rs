@@ -121,6 +121,10 @@ pub struct Account {
     /// The broker that gives this account's credentials, unless the permission set names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broker: Option<BrokerName>,
+    /// The roles of this account, instead of the broker's own template, for permission sets that name none: what the
+    /// backend calls the account may be no number. `{account}` and `{role}` stand for this number and the set's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_arn: Option<String>,
 }
 
 /// A permission set: a role that can be assigned, and how its credentials are made (sso-admin model `PermissionSet`).
@@ -141,7 +145,7 @@ pub struct PermissionSet {
     /// The broker that gives its credentials; else the account's, else the only one there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broker: Option<BrokerName>,
-    /// The role to assume, instead of the broker's own template. `{account}` and `{role}` stand for the account number
+    /// The role to assume, instead of the account's and the broker's own template. `{account}` and `{role}` stand for the account number
     /// and this set's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,

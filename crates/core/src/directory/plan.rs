@@ -282,6 +282,7 @@ mod tests {
                     name: "x".into(),
                     email: None,
                     broker: None,
+                    role_arn: None,
                 };
                 let mut file = DirectoryFile {
                     people,

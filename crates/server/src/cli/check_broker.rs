@@ -52,8 +52,7 @@ pub(super) fn run(options: &BrokerOptions, config: &Config, report: &mut Report)
         println!("      {} in {} ({}) for {person}", set.name, account.id, account.name);
         // It was chosen among these.
         let source = brokers.get(broker).context("the broker is gone")?;
-        let request =
-            RoleRequest { person: person.clone(), account: account.id.clone(), set: set.clone(), now };
+        let request = RoleRequest::new(person.clone(), account, set, now);
         let credentials = source.role_credentials(&request).await?;
         let left = now.seconds_until(credentials.expires_at);
         Ok(format!("gave {}, good for {left} seconds", credentials.access_key_id))

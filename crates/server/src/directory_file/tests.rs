@@ -352,6 +352,7 @@ fn directories() -> impl Strategy<Value = DirectoryFile> {
                     name: "0o17".to_owned(),
                     email: Some("no@example".to_owned()),
                     broker: None,
+                    role_arn: None,
                 })
                 .collect(),
             permission_sets: sets.into_iter().map(|(name, set)| PermissionSet { name, ..set }).collect(),

@@ -41,12 +41,7 @@ impl<'a> Role<'a> {
             ..error
         };
         let (broker, source) = app.brokers.choose(self.set, self.account).map_err(|error| of(error, ""))?;
-        let request = RoleRequest {
-            person: person.clone(),
-            account: account.clone(),
-            set: self.set.clone(),
-            now: caller.now,
-        };
+        let request = RoleRequest::new(person.clone(), self.account, self.set, caller.now);
         let outcome = source.role_credentials(&request).await;
         match &outcome {
             Ok(_) => {

@@ -35,7 +35,7 @@ async fn a_directory_comes_back_whole(store: &Arc<dyn Store>) {
     let account = AccountId::parse("111122223333").unwrap();
     file.groups.push(Group { name: group.clone(), members: vec![person("bob")] });
     let name = "prod \"☃\"".into();
-    file.accounts.push(Account { id: account.clone(), name, email: None, broker: None });
+    file.accounts.push(Account { id: account.clone(), name, email: None, broker: None, role_arn: None });
     file.permission_sets.push(PermissionSet {
         description: Some("every \"role\" ☃".into()),
         session_duration: Lifetime::from_seconds(900),

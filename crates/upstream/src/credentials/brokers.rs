@@ -109,7 +109,8 @@ mod tests {
         let set =
             PermissionSet { broker: set.map(name), ..PermissionSet::named(RoleName::parse("Read").unwrap()) };
         let id = AccountId::parse("111122223333").unwrap();
-        let account = Account { id, name: "Production".into(), email: None, broker: account.map(name) };
+        let account =
+            Account { id, name: "Production".into(), email: None, broker: account.map(name), role_arn: None };
         let brokers = Brokers::new(brokers);
         let chosen = brokers.choose(&set, &account);
         chosen.map(|(name, _)| name.to_string()).map_err(|error| {
