@@ -23,5 +23,5 @@ pub use directory::large_directory;
 pub use flows::{Client, Device, Pkce, REDIRECT_URI, STATE, Tokens, json_request};
 pub use form::Form;
 pub use kit::{ADDRESS, Kit, START, Setup, on_every_store};
-pub use logs::{Logs, capture_logs};
+pub use logs::{Capture, Logs, capture_logs};
 pub use store::WatchedStore;

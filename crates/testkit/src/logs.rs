@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -37,14 +38,23 @@ impl<'a> MakeWriter<'a> for Logs {
     }
 }
 
-/// Captures everything that this thread logs, at every level, until the guard is dropped.
+/// Captures as long as it is there.
+pub struct Capture {
+    _guard: DefaultGuard,
+    /// While there is only one subscriber, a line that another thread is the first to reach is switched off for all of them,
+    /// if that thread has none. So there are two.
+    _second: Dispatch,
+}
+
+/// Captures everything that this thread logs, at every level, until the capture is dropped.
 #[must_use]
-pub fn capture_logs() -> (Logs, DefaultGuard) {
+pub fn capture_logs() -> (Logs, Capture) {
     let logs = Logs::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
         .with_writer(logs.clone())
         .finish();
-    (logs, tracing::subscriber::set_default(subscriber))
+    let second = Dispatch::new(tracing_subscriber::registry());
+    (logs, Capture { _guard: tracing::subscriber::set_default(subscriber), _second: second })
 }
