@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::directory::{Account, Directory, PermissionSet, Person};
-use crate::federated::FederatedPerson;
+use crate::federated::{FederatedPerson, Sources};
 use crate::ids::{AccountId, GroupName, PersonId, RoleName, SourceName};
 use crate::store::{Outage, Store};
 use crate::time::Timestamp;
@@ -19,26 +19,31 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// What is known of somebody: the directory, and what their identity source said.
+    /// What is known of somebody: the directory, and what their identity source said, if it is one of `sources`.
     #[must_use]
-    pub const fn new(directory: Arc<Directory>, federated: Option<FederatedPerson>) -> Self {
-        Self { directory, federated }
+    pub fn new(directory: Arc<Directory>, sources: &Sources, federated: Option<FederatedPerson>) -> Self {
+        Self { directory, federated: federated.and_then(|person| person.trusted(sources)) }
     }
 
-    /// Reads what is known of `person`; of nobody but the directory when it is not known yet who it will be.
+    /// Reads what is known of `person`; of nobody but the directory when it is not known yet who it will be. `sources` are
+    /// those whose word counts.
     ///
     /// # Errors
     /// [`Outage`] when the store cannot tell.
-    pub async fn load(store: &dyn Store, person: Option<&PersonId>) -> Result<Self, Outage> {
+    pub async fn load(
+        store: &dyn Store,
+        sources: &Sources,
+        person: Option<&PersonId>,
+    ) -> Result<Self, Outage> {
         let directory = store.directory().await?;
         let federated = match person {
             // One read less for those whom no source has anything to say about.
-            Some(person) if directory.person(person).is_none_or(|known| known.identity_source.is_some()) => {
+            Some(person) if !sources.is_empty() && !directory.is_local(person) => {
                 store.federated_person(person).await?.1
             }
             Some(_) | None => None,
         };
-        Ok(Self { directory, federated })
+        Ok(Self::new(directory, sources, federated))
     }
 
     /// The directory.
@@ -168,7 +173,7 @@ impl Principal {
 mod tests {
     use super::*;
     use crate::directory::{Assignment, Departures, DirectoryFile, DirectoryProblems, Group};
-    use crate::fixtures::{NOW, later, person};
+    use crate::fixtures::{NOW, Rows, TestStore, block_on, corp, federated, later, person, sources};
     use crate::time::Lifetime;
     use crate::verdict::Change;
 
@@ -184,10 +189,6 @@ mod tests {
         GroupName::parse(name).unwrap()
     }
 
-    fn source() -> SourceName {
-        SourceName::parse("corp").unwrap()
-    }
-
     fn sample() -> DirectoryFile {
         let an_account = |id: &str| Account {
             id: account(id),
@@ -201,7 +202,7 @@ mod tests {
                 Person::named(person("ann")),
                 Person { disabled: true, ..Person::named(person("bob")) },
                 Person::named(person("cy")),
-                Person { identity_source: Some(source()), ..Person::named(person("dee")) },
+                Person { identity_source: Some(corp()), ..Person::named(person("dee")) },
             ],
             groups: vec![
                 Group { name: group("ops"), members: vec![person("ann"), person("bob")] },
@@ -238,24 +239,6 @@ mod tests {
 
     fn standing_in(directory: Directory, federated: Option<FederatedPerson>) -> Standing {
         Standing { directory: Arc::new(directory), federated }
-    }
-
-    /// Somebody the source has confirmed for an hour.
-    fn federated(name: &str) -> FederatedPerson {
-        FederatedPerson {
-            id: person(name),
-            source: source(),
-            subject: "248289761001".into(),
-            display_name: Some("Somebody".into()),
-            email: None,
-            groups: [group("guests"), group("nowhere")].into(),
-            since: NOW,
-            confirmed_at: NOW,
-            good_until: later(3600),
-            gone: false,
-            refresh_token: None,
-            asking_until: None,
-        }
     }
 
     fn usable(standing: &Standing, name: &str) -> bool {
@@ -333,13 +316,46 @@ mod tests {
         without.assignments.pop();
         let second = replace(&first, without, later(10));
         let third = replace(&second, sample(), later(20));
-        for (signed_in, holds) in [(0, false), (10, false), (11, true), (30, true)] {
+        // Somebody of that name may have come through a source between 10 and 20.
+        for (signed_in, holds) in [(0, false), (10, false), (19, false), (20, true), (30, true)] {
             let standing = standing_in(replace(&third, sample(), later(25)), None);
             assert_eq!(standing.is_usable(&person("cy"), later(signed_in), later(40)), holds, "{signed_in}");
             assert!(standing.is_usable(&person("ann"), NOW, later(40)));
         }
-        let long_after = later(10).plus(Lifetime::from_seconds(7_776_000));
+        let long_after = later(20).plus(Lifetime::from_seconds(7_776_000));
         assert!(replace(&third, sample(), long_after).departed().is_empty());
+    }
+
+    #[test]
+    fn a_local_person_who_is_added_gets_nothing_of_a_federated_one_of_that_name() {
+        let Change::ReplaceDirectory { file, departed, .. } =
+            Directory::default().replaced_by(sample(), later(10))
+        else {
+            panic!("another change")
+        };
+        let standing = standing_in(Directory::new(*file, departed, 1).unwrap(), None);
+        assert!(!standing.is_usable(&person("ann"), later(9), later(20)));
+        assert!(standing.is_usable(&person("ann"), later(10), later(20)));
+        // Whom a source stands for may have been there before.
+        assert!(!standing.directory().departed().contains_key(&person("dee")));
+    }
+
+    #[test]
+    fn ledger_07_a_source_that_is_no_more_vouches_for_nobody() {
+        let store = TestStore::new(Rows::default().with_federated(federated("zoe")));
+        let usable = |sources: &Sources, now| {
+            let standing = block_on(Standing::load(&store, sources, Some(&person("zoe")))).unwrap();
+            standing.is_usable(&person("zoe"), NOW, now)
+        };
+        assert!(usable(&sources(), later(14_399)) && !usable(&sources(), later(14_400)));
+        assert!(!usable(&Sources::new(), NOW));
+        let renamed =
+            sources().into_values().map(|trust| (SourceName::parse("new").unwrap(), trust)).collect();
+        assert!(!usable(&renamed, NOW));
+        // Nor for longer than the operator trusts it now.
+        let mut less = sources();
+        less.get_mut(&corp()).unwrap().holds = Lifetime::from_seconds(60);
+        assert!(usable(&less, later(59)) && !usable(&less, later(60)));
     }
 
     #[test]

@@ -1,12 +1,30 @@
-//! People who sign in through an identity source: what the source has last said of them.
+//! People who sign in through an identity source: what the source has last said of them, who is let in on its word
+//! ([`sign_in`]), and when it is asked again ([`recheck`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{GroupName, PersonId, SourceName};
-use crate::time::Timestamp;
+use crate::time::{Lifetime, Timestamp};
+
+pub mod recheck;
+pub mod sign_in;
+
+/// The identity sources that the operator has, and how far each is trusted. Nobody else's word counts.
+pub type Sources = BTreeMap<SourceName, Trust>;
+
+/// How far an identity source is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// Whether people may come who are not in the directory.
+    pub just_in_time: bool,
+    /// How long its word is taken without asking again.
+    pub recheck: Lifetime,
+    /// How long its word holds when it cannot be asked.
+    pub holds: Lifetime,
+}
 
 /// A person as their identity source has last described them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +62,15 @@ impl FederatedPerson {
     #[must_use]
     pub fn is_good(&self, now: Timestamp) -> bool {
         !self.gone && now < self.good_until
+    }
+
+    /// What is left of this where `sources` are the sources there are: nothing of one that is no more, and no more time
+    /// than is given to one now, whatever was given to it then.
+    #[must_use]
+    pub fn trusted(mut self, sources: &Sources) -> Option<Self> {
+        let trust = sources.get(&self.source)?;
+        self.good_until = self.good_until.min(self.confirmed_at.plus(trust.holds));
+        Some(self)
     }
 }
 

@@ -13,10 +13,10 @@ use crate::assignment::Standing;
 use crate::client::{GrantType, KnownClient, Registration};
 use crate::device::{DeviceRequest, DeviceState, Requester};
 use crate::directory::{Departures, Directory, DirectoryFile, Person};
-use crate::federated::FederatedPerson;
+use crate::federated::{FederatedPerson, Sources, Trust};
 use crate::grant::TokenRequest;
 use crate::grant::authorization_code::Code;
-use crate::ids::{ClientId, CodeId, DeviceRequestId, PersonId, SessionId};
+use crate::ids::{ClientId, CodeId, DeviceRequestId, GroupName, PersonId, SessionId, SourceName};
 use crate::redirect::RedirectUri;
 use crate::scope::Scopes;
 use crate::secret::{CodeChallenge, UserCodeHash};
@@ -78,13 +78,46 @@ pub(crate) fn directory() -> Arc<Directory> {
 
 /// What is known of any of them.
 pub(crate) fn standing() -> Standing {
-    block_on(Standing::load(&TestStore::new(Rows::with_people()), None)).unwrap()
+    block_on(Standing::load(&TestStore::new(Rows::with_people()), &sources(), None)).unwrap()
 }
 
-/// A client, and the lifetimes under which it asks.
+/// One source, `corp`: asked again after a quarter of an hour, and trusted for four hours.
+pub(crate) fn sources() -> Sources {
+    let trust = Trust {
+        just_in_time: true,
+        recheck: Lifetime::from_seconds(900),
+        holds: Lifetime::from_seconds(14_400),
+    };
+    [(corp(), trust)].into()
+}
+
+pub(crate) fn corp() -> SourceName {
+    SourceName::parse("corp").unwrap()
+}
+
+/// Somebody of whom `corp` has just spoken.
+pub(crate) fn federated(name: &str) -> FederatedPerson {
+    FederatedPerson {
+        id: person(name),
+        source: corp(),
+        subject: "248289761001".into(),
+        display_name: Some("Somebody".into()),
+        email: None,
+        groups: ["guests", "nowhere"].map(|name| GroupName::parse(name).unwrap()).into(),
+        since: NOW,
+        confirmed_at: NOW,
+        good_until: later(14_400),
+        gone: false,
+        refresh_token: Some("sealed".into()),
+        asking_until: None,
+    }
+}
+
+/// A client, the lifetimes under which it asks, and the sources there are.
 pub(crate) struct Asker {
     pub(crate) client: KnownClient,
     pub(crate) lifetimes: Lifetimes,
+    pub(crate) sources: Sources,
 }
 
 impl Asker {
@@ -102,11 +135,12 @@ impl Asker {
         };
         edit(&mut registration);
         let client = registration.authenticate(Choice::from(1), NOW).unwrap();
-        Self { client, lifetimes: Lifetimes::default() }
+        Self { client, lifetimes: Lifetimes::default(), sources: sources() }
     }
 
     pub(crate) fn asks(&self, scope: &str, now: Timestamp) -> TokenRequest<'_> {
-        TokenRequest { client: &self.client, scopes: scopes(scope), now, lifetimes: &self.lifetimes }
+        let Self { client, lifetimes, sources } = self;
+        TokenRequest { client, scopes: scopes(scope), now, lifetimes, sources }
     }
 }
 
@@ -186,6 +220,11 @@ impl Rows {
 
     pub(crate) fn with(mut self, session: Session) -> Self {
         self.sessions.insert(session.id, session);
+        self
+    }
+
+    pub(crate) fn with_federated(mut self, person: FederatedPerson) -> Self {
+        self.federated.insert(person.id.clone(), (1, person));
         self
     }
 

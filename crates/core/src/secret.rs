@@ -54,6 +54,10 @@ secret_text! {
     RefreshToken
 }
 secret_text! {
+    /// The refresh token that an identity source gave, to be asked about a person with.
+    SourceRefreshToken
+}
+secret_text! {
     /// `deviceCode` of StartDeviceAuthorization.
     DeviceCode
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::device::{DeviceRequest, DeviceState};
 use crate::directory::{Departures, DirectoryFile};
 use crate::federated::FederatedPerson;
-use crate::ids::{DeviceRequestId, PersonId, SessionId};
+use crate::ids::{DeviceRequestId, PersonId, SessionId, SourceName};
 use crate::scope::Scopes;
 use crate::session::{EndReason, Session};
 use crate::signing_key::SigningKey;
@@ -146,6 +146,15 @@ pub enum Event {
         session: SessionId,
         /// Who.
         person: PersonId,
+        /// Through which identity source; none with a password.
+        source: Option<SourceName>,
+    },
+    /// An identity source does not stand by a person any more: what they had signed in is void.
+    PersonGone {
+        /// Who.
+        person: PersonId,
+        /// Which source.
+        source: SourceName,
     },
     /// A session began and its first tokens were issued.
     SessionStarted {

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::ambient::Clock;
 use crate::dev::Development;
 use crate::guesses::Guesses;
+use crate::identity::Identity;
 use crate::limits::Limits;
 use crate::signing::Signing;
 use crate::site::Site;
@@ -29,6 +30,7 @@ pub struct App {
     pub(crate) tokens: Tokens,
     pub(crate) signing: Arc<Signing>,
     pub(crate) passwords: Passwords,
+    pub(crate) identity: Identity,
     pub(crate) brokers: Brokers,
     pub(crate) limits: Limits,
     pub(crate) guesses: Guesses,
@@ -97,6 +99,8 @@ pub struct Parts {
     pub entropy: SharedEntropy,
     /// Where role credentials come from.
     pub brokers: Brokers,
+    /// Where people come from beside the directory.
+    pub identity: Identity,
     /// What signs web identity tokens.
     pub signing: Arc<Signing>,
     /// What the operator decides.
@@ -112,7 +116,8 @@ impl App {
     /// A server made of `parts`.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { site, store, clock, keys, entropy, brokers, signing, policy, development } = parts;
+        let Parts { site, store, clock, keys, entropy, brokers, identity, signing, policy, development } =
+            parts;
         Self {
             tokens: Tokens::new(&keys, entropy),
             limits: Limits::new(&clock, policy.poll_interval, policy.rate_limits),
@@ -122,6 +127,7 @@ impl App {
             store,
             clock,
             brokers,
+            identity,
             signing,
             policy,
             development,

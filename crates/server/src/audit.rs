@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use doorward_core::directory::{Assignee, Counts, Plan, Single};
+use doorward_core::ids::SourceName;
 use doorward_core::verdict::Event;
 use serde_json::Value;
 use tracing::{debug, info, warn};
@@ -20,8 +21,12 @@ pub(crate) fn record(event: Option<&Event>, address: IpAddr) {
         Event::DeviceDenied { request, person } => {
             info!(target: "audit", event = "device_denied", %request, %person, %address);
         }
-        Event::SignedIn { session, person } => {
-            info!(target: "audit", event = "signed_in", %session, %person, %address);
+        Event::SignedIn { session, person, source } => {
+            let source = source.as_ref().map(SourceName::as_str);
+            info!(target: "audit", event = "signed_in", %session, %person, source, %address);
+        }
+        Event::PersonGone { person, source } => {
+            info!(target: "audit", event = "person_gone", %person, %source, %address);
         }
         Event::SessionStarted { session, person, grant, client } => {
             // Quoted: its owner chose the name.

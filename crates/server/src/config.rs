@@ -1,17 +1,19 @@
 //! The file that operators write: `doorward.toml`. A mistake names the file, the line, the key, and the nearest key that
 //! exists.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use doorward_core::directory::{DirectoryFile, DirectoryProblem};
-use doorward_core::ids::BrokerName;
+use doorward_core::federated::Sources;
+use doorward_core::ids::{BrokerName, SourceName};
 use doorward_core::scope::Scopes;
 use doorward_core::time::{Lifetime, Lifetimes};
 use doorward_store::Location;
 use doorward_store::postgres::PostgresOptions;
+use doorward_upstream::identity::oidc::Source;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -19,8 +21,10 @@ use serde::de::DeserializeOwned;
 use crate::app::DeviceGrant;
 
 mod brokers;
+mod identity_sources;
 
 pub use brokers::{BrokerConfig, BrokerKind, WebIdentityConfig};
+pub use identity_sources::{IdentitySourceConfig, IdentitySourceKind};
 
 /// The name of the broker that is part of this server.
 pub const BUILT_IN: &str = "built-in";
@@ -80,6 +84,9 @@ pub struct Config {
     /// What backends verify this server's tokens with.
     #[serde(default)]
     pub web_identity: WebIdentityConfig,
+    /// Where people sign in beside the passwords of the directory.
+    #[serde(default)]
+    pub identity_sources: BTreeMap<SourceName, IdentitySourceConfig>,
     /// Adds the broker `built-in`, whose credentials no real service accepts.
     #[serde(default)]
     pub insecure_built_in_credentials: bool,
@@ -157,6 +164,10 @@ impl Config {
             broker.access_key_file.as_mut().map(place);
             broker.ca_file.as_mut().map(place);
         }
+        for source in config.identity_sources.values_mut() {
+            source.client_secret_file.as_mut().map(place);
+            source.ca_file.as_mut().map(place);
+        }
         config.master_key_file.as_mut().map(place);
         if let Some(tls) = &mut config.tls {
             place(&mut tls.certificate);
@@ -210,7 +221,27 @@ impl Config {
     #[must_use]
     pub fn missing_for(&self, directory: &DirectoryFile) -> Vec<DirectoryProblem> {
         let built_in = BrokerName::parse(BUILT_IN).ok().filter(|_| self.insecure_built_in_credentials);
-        directory.unconfigured(&self.brokers.keys().chain(&built_in).collect(), &HashSet::new())
+        directory.unconfigured(
+            &self.brokers.keys().chain(&built_in).collect(),
+            &self.identity_sources.keys().collect(),
+        )
+    }
+
+    /// The identity sources.
+    ///
+    /// # Errors
+    /// The key, and what is wrong with it.
+    pub fn identity_sources(&self, base: &str) -> Result<Vec<Source>, String> {
+        let source = |(name, config): (&SourceName, &IdentitySourceConfig)| {
+            config.source(name, base).map_err(|why| format!("identity_sources.{name}.{why}"))
+        };
+        self.identity_sources.iter().map(source).collect()
+    }
+
+    /// The identity sources whose word counts.
+    #[must_use]
+    pub fn trust(&self) -> Sources {
+        self.identity_sources.iter().map(|(name, source)| (name.clone(), source.trust())).collect()
     }
 
     /// Where the state lies.

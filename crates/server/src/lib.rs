@@ -13,6 +13,7 @@ mod directory_changes;
 pub mod directory_file;
 pub mod guesses;
 pub mod http;
+pub mod identity;
 pub mod keyfile;
 pub mod limits;
 mod op;

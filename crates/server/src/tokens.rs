@@ -55,17 +55,20 @@ pub struct Tokens {
     forms: Mac,
     device_asks: Sealer,
     authorization_asks: Sealer,
+    source_sign_ins: Sealer,
     pages: Sealer,
     entropy: SharedEntropy,
 }
 
-/// What a person is being asked about.
+/// What is under way in a browser.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum About {
     /// A device request.
     Device,
     /// An authorization request.
     Authorization,
+    /// A sign-in through an identity source.
+    SourceSignIn,
 }
 
 /// What an access token says.
@@ -120,6 +123,7 @@ impl Tokens {
             forms: keys.mac("form"),
             device_asks: keys.sealer("device decision"),
             authorization_asks: keys.sealer("authorization decision"),
+            source_sign_ins: keys.sealer("sign-in through a source"),
             pages: keys.sealer("page of a list"),
             entropy,
         }
@@ -299,7 +303,7 @@ impl Tokens {
             .any(|tag| bool::from(subtle::ConstantTimeEq::ct_eq(&tag[..], &presented[..])))
     }
 
-    /// Seals what a person is being asked, for the form to carry.
+    /// Seals what a person is being asked, for the form to carry; or another thing that is under way.
     pub(crate) fn ask(&self, about: About, ask: &impl Serialize) -> String {
         self.seal(self.asks(about), ask)
     }
@@ -313,6 +317,7 @@ impl Tokens {
         match about {
             About::Device => &self.device_asks,
             About::Authorization => &self.authorization_asks,
+            About::SourceSignIn => &self.source_sign_ins,
         }
     }
 

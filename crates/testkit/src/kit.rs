@@ -10,6 +10,7 @@ use doorward::app::{App, DeviceGrant, DeviceRequestQuota, Parts, Policy};
 use doorward::brokers;
 use doorward::dev::{Development, Faults, seed};
 use doorward::http::server::Server;
+use doorward::identity::Identity;
 use doorward::signing::Signing;
 use doorward::site::Site;
 use doorward_core::client::RegistrationPolicy;
@@ -22,6 +23,7 @@ use doorward_keys::KeyRing;
 use doorward_store::{Closer, Location};
 use doorward_upstream::credentials::brokers::Brokers;
 use doorward_upstream::credentials::built_in::BuiltIn;
+use doorward_upstream::identity::oidc::{Settings, Source};
 use http::Request;
 use http_body_util::BodyExt as _;
 use tokio::sync::Barrier;
@@ -45,6 +47,8 @@ pub struct Setup {
     pub directory: DirectoryFile,
     /// How long things live.
     pub lifetimes: Lifetimes,
+    /// Where people sign in beside the passwords of the directory.
+    pub identity_sources: Vec<Settings>,
     /// Scopes that may be registered; all if `None`.
     pub scopes: Option<doorward_core::scope::Scopes>,
     /// Redirect URIs accepted beside those on 127.0.0.1.
@@ -77,6 +81,7 @@ impl Default for Setup {
             start_url_redirect: None,
             directory: seed::directory().expect("the seeded directory is right"),
             lifetimes: Lifetimes::default(),
+            identity_sources: Vec::new(),
             scopes: None,
             redirect_uris: Vec::new(),
             poll_interval: 1,
@@ -143,6 +148,9 @@ impl Kit {
         let clock = Arc::new(Clock::fixed(setup.now));
         let base = site.base().to_owned();
         let signing = Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, false));
+        let sources = setup.identity_sources.iter().cloned().map(Source::new);
+        let sources = sources.collect::<Result<_, _>>().expect("the test's identity sources are right");
+        let identity = Identity::new(sources, store.clone(), clock.clone(), entropy.clone(), &keys);
         let app = Arc::new(App::new(Parts {
             site,
             store: Arc::clone(&store) as Arc<dyn doorward_core::store::Store>,
@@ -150,6 +158,7 @@ impl Kit {
             keys,
             entropy,
             brokers: setup.brokers.clone().unwrap_or_else(|| brokers::built_in(built_in)),
+            identity,
             signing,
             policy: Policy {
                 registration: RegistrationPolicy {

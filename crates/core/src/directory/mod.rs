@@ -17,8 +17,9 @@ pub use check::{DirectoryProblem, DirectoryProblems, MOST_ASSIGNMENTS, Place, ne
 pub use file::{Account, Assignment, DirectoryFile, Group, PermissionSet, Person};
 pub use plan::{Assignee, Counts, Edit, Plan, Single, gathered};
 
-/// Who was removed from the directory, and when. Whatever they had signed in until then has ended, and stays so when
-/// somebody of the same name is added.
+/// Whose name was taken from somebody, and when: who was removed from the directory, and who was added to it for whom no
+/// identity source stands, since one may have let in somebody of that name before. Whatever was signed in under the name
+/// until then has ended, and stays so.
 pub type Departures = BTreeMap<PersonId, Timestamp>;
 
 /// The longest that a session can last: whoever left longer ago is forgotten.
@@ -129,6 +130,11 @@ impl Directory {
             file.people.iter().map(|person| &person.user_name).collect();
         let leave = self.file.people.iter().map(|person| &person.user_name);
         departed.extend(leave.filter(|person| !stays.contains(person)).map(|person| (person.clone(), now)));
+        let local = file.people.iter().filter(|person| person.identity_source.is_none());
+        let come = local.map(|person| &person.user_name).filter(|person| !self.people.contains_key(*person));
+        // They may sign in at this very moment.
+        let before = Timestamp::from_millis(now.millis().saturating_sub(1));
+        departed.extend(come.map(|person| (person.clone(), before)));
         Change::ReplaceDirectory { from: self.version, file: Box::new(file), departed }
     }
 
@@ -136,6 +142,19 @@ impl Directory {
     #[must_use]
     pub fn person(&self, id: &PersonId) -> Option<&Person> {
         self.people.get(id).map(|&at| &self.file.people[at])
+    }
+
+    /// A user name that differs from `id` in the case of letters alone.
+    pub(crate) fn alike(&self, id: &PersonId) -> Option<&PersonId> {
+        let folded = id.as_str().to_lowercase();
+        let names = self.file.people.iter().map(|person| &person.user_name);
+        names.into_iter().find(|name| *name != id && name.as_str().to_lowercase() == folded)
+    }
+
+    /// Whether `id` is the name of a person for whom this directory alone stands: no identity source has anything to say.
+    #[must_use]
+    pub fn is_local(&self, id: &PersonId) -> bool {
+        self.person(id).is_some_and(|person| person.identity_source.is_none())
     }
 
     /// The account with this number.

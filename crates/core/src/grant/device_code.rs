@@ -8,6 +8,7 @@
 use crate::assignment::Standing;
 use crate::client::{GrantType, KnownClient};
 use crate::device::{DeviceRequest, DeviceState, Requester};
+use crate::federated::Sources;
 use crate::grant::{Approval, Decision, Found, Grant, TokenRequest};
 use crate::ids::{ClientId, DeviceRequestId, PersonId};
 use crate::refusal::Refusal;
@@ -62,6 +63,8 @@ pub struct Decide<'a> {
     pub person: &'a PersonId,
     /// When that person had proved who they are.
     pub authenticated_at: Timestamp,
+    /// The identity sources whose word counts.
+    pub sources: &'a Sources,
     /// Whether the person approves.
     pub approve: bool,
     /// The time of the decision.
@@ -89,7 +92,7 @@ impl Decision for Decide<'_> {
 
     async fn load(&self, store: &dyn Store) -> Result<Self::Snapshot, Outage> {
         let request = store.device_request_by_code(self.user_code).await?;
-        Ok((request, Standing::load(store, Some(self.person)).await?))
+        Ok((request, Standing::load(store, self.sources, Some(self.person)).await?))
     }
 
     fn decide(&self, (request, standing): &Self::Snapshot) -> Verdict<Decided> {
@@ -220,6 +223,7 @@ mod tests {
             shown: REQUEST,
             person: &person,
             authenticated_at: NOW,
+            sources: &Sources::new(),
             approve,
             now,
         };

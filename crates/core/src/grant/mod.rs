@@ -7,6 +7,7 @@
 
 use crate::assignment::Standing;
 use crate::client::{GrantType, KnownClient};
+use crate::federated::Sources;
 use crate::ids::{ClientId, PersonId, SessionId};
 use crate::refusal::Refusal;
 use crate::scope::Scopes;
@@ -78,6 +79,8 @@ pub struct TokenRequest<'a> {
     pub now: Timestamp,
     /// How long things live.
     pub lifetimes: &'a Lifetimes,
+    /// The identity sources whose word counts.
+    pub sources: &'a Sources,
 }
 
 /// One grant.
@@ -133,7 +136,7 @@ impl<G: Grant> Decision for Redemption<'_, G> {
     async fn load(&self, store: &dyn Store) -> Result<Self::Snapshot, Outage> {
         let found = self.grant.load(store).await?;
         let person = found.as_ref().and_then(|found| found.person()).map(|(person, _)| person);
-        let standing = Standing::load(store, person).await?;
+        let standing = Standing::load(store, self.request.sources, person).await?;
         Ok((found, standing))
     }
 
@@ -567,6 +570,7 @@ mod tests {
             shown: REQUEST,
             person: &ann,
             authenticated_at: NOW,
+            sources: &Sources::new(),
             approve: true,
             now: NOW,
         };

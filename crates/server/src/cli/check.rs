@@ -12,7 +12,7 @@ use doorward_core::time::Timestamp;
 use doorward_store::postgres::Schema;
 use doorward_store::{EmbeddedStore, Location, OpenError, PostgresStore};
 
-use super::{check_broker, run, serve};
+use super::{check_broker, check_sources, run, serve};
 use crate::ambient::Clock;
 use crate::config::Config;
 use crate::directory_file::Written;
@@ -62,6 +62,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
         report.line("listen", listen(&config));
     }
     report.line("clock", clock());
+    check_sources::run(&config, &mut report);
     check_broker::run(&options.broker, &config, &mut report);
     if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use doorward_core::assignment::{Principal, Standing};
 use doorward_core::credentials::{BrokerError, RoleRequest, SharedEntropy};
 use doorward_core::directory::{Account, PermissionSet, nearest};
+use doorward_core::federated::Sources;
 use doorward_core::ids::{AccountId, BrokerName, PersonId, RoleName};
 use doorward_core::time::Timestamp;
 use doorward_store::{DirectoryAccess, open_directory};
@@ -46,7 +47,7 @@ pub(super) fn run(options: &BrokerOptions, config: &Config, report: &mut Report)
     let checked = run::block_on(async {
         let access = open_directory(&config.location().map_err(|why| anyhow!(why))?).await?;
         let now = Clock::system().now();
-        let principal = principal(&access, person, now).await?;
+        let principal = principal(&access, &config.trust(), person, now).await?;
         let brokers = brokers(config, &access).await?;
         let (account, set) = role(options, broker, &principal, &brokers)?;
         println!("      {} in {} ({}) for {person}", set.name, account.id, account.name);
@@ -60,8 +61,13 @@ pub(super) fn run(options: &BrokerOptions, config: &Config, report: &mut Report)
     report.line(&format!("broker {broker}"), checked);
 }
 
-async fn principal(access: &DirectoryAccess, person: &PersonId, now: Timestamp) -> anyhow::Result<Principal> {
-    let standing = Standing::new(access.read().await?, access.federated_person(person).await?.1);
+async fn principal(
+    access: &DirectoryAccess,
+    sources: &Sources,
+    person: &PersonId,
+    now: Timestamp,
+) -> anyhow::Result<Principal> {
+    let standing = Standing::new(access.read().await?, sources, access.federated_person(person).await?.1);
     let Some(principal) = standing.principal(person, now, now) else {
         let directory = standing.directory();
         match directory.person(person) {

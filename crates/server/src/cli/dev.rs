@@ -10,6 +10,7 @@ use doorward_core::assignment::{Principal, Standing};
 use doorward_core::client::RegistrationPolicy;
 use doorward_core::credentials::SharedEntropy;
 use doorward_core::directory::DirectoryFile;
+use doorward_core::federated::Sources;
 use doorward_core::ids::PersonId;
 use doorward_core::secret::Password;
 use doorward_core::store::Store;
@@ -29,6 +30,7 @@ use crate::dev::{Development, Faults, FaultyStore, seed};
 use crate::directory_file::Written;
 use crate::http::listen::Listener;
 use crate::http::server::Server;
+use crate::identity::Identity;
 use crate::signing::Signing;
 use crate::site::Site;
 use crate::{keyfile, setup};
@@ -183,12 +185,14 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
     let lifetimes = options.lifetimes.lifetimes();
     let store: Arc<dyn Store> = Arc::new(FaultyStore::new(store, faults));
     let signing = Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, false));
+    let identity = Identity::new(Vec::new(), store.clone(), clock.clone(), entropy.clone(), &keys);
     let app = Arc::new(App::new(Parts {
         store,
         clock,
         keys,
         entropy,
         brokers: brokers::built_in(built_in),
+        identity,
         signing,
         policy: Policy {
             registration: RegistrationPolicy {
@@ -256,7 +260,7 @@ fn approver(name: &str, directory: &DirectoryFile) -> anyhow::Result<PersonId> {
 /// The person whose profile is shown.
 async fn first_person(store: &dyn Store, cast: &Cast, now: Timestamp) -> anyhow::Result<Option<Principal>> {
     let Some(person) = cast.file.people.first() else { return Ok(None) };
-    let standing = Standing::load(store, Some(&person.user_name)).await?;
+    let standing = Standing::load(store, &Sources::new(), Some(&person.user_name)).await?;
     Ok(standing.principal(&person.user_name, now, now))
 }
 

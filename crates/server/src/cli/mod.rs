@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod check;
 mod check_broker;
+mod check_sources;
 mod copy;
 mod dev;
 mod directory;

@@ -22,6 +22,7 @@ use crate::http::listen::Listener;
 use crate::http::proxy::TrustedProxies;
 use crate::http::server::Server;
 use crate::http::tls::Certificate;
+use crate::identity::Identity;
 use crate::keyfile;
 use crate::signing::Signing;
 use crate::site::Site;
@@ -65,11 +66,14 @@ async fn start(config: Config) -> anyhow::Result<()> {
     if config.brokers.values().any(|broker| broker.kind == BrokerKind::WebIdentity) {
         signing.signer().await?;
     }
+    let sources = config.identity_sources(site.base()).map_err(|why| anyhow!(why))?;
+    let identity = Identity::new(sources, store.clone(), clock.clone(), entropy.clone(), &keys);
     // Last: a server that cannot start has changed nothing.
     if let Some(file) = directory {
         run::apply_directory(&*store, file, clock.now()).await?;
     }
     directory_fits(&config, &*store.directory().await?);
+    identity.warm();
     let app = Arc::new(App::new(Parts {
         site,
         store,
@@ -77,6 +81,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
         keys,
         entropy,
         brokers,
+        identity,
         signing,
         policy: policy(&config)?,
         development: None,

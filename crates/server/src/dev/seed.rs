@@ -53,7 +53,10 @@ mod tests {
                 PASSWORDS.iter().find(|(name, _)| *name == person.user_name.as_str()).unwrap();
             let hash = person.password_hash.as_deref();
             assert!(passwords.verify(hash, &Password::new(*password)).await.unwrap(), "{}", person.user_name);
-            let standing = Standing::load(&store, Some(&person.user_name)).await.unwrap();
+            let standing =
+                Standing::load(&store, &doorward_core::federated::Sources::new(), Some(&person.user_name))
+                    .await
+                    .unwrap();
             let principal = standing.principal(&person.user_name, NOW, NOW).unwrap();
             assert!(!principal.accounts().is_empty(), "{}", person.user_name);
         }

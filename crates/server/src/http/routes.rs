@@ -72,6 +72,8 @@ impl Routes {
             router = router.route(path, methods.fallback(trouble::wrong_method));
         }
         let router = router
+            .route("/sign-in/{source}", post(web::source::begin).fallback(trouble::wrong_method))
+            .route("/sign-in/{source}/callback", get(web::source::come_back).fallback(trouble::wrong_method))
             // Browsers are shown the start URL with a slash at its end, too.
             .route("/start/", get(web::start::show).fallback(trouble::wrong_method))
             .route("/assets/{name}", get(web::asset).fallback(trouble::wrong_method))

@@ -27,6 +27,7 @@ pub(crate) async fn run(app: &App, caller: &Caller, body: &[u8]) -> Result<Vec<u
         scopes: Scopes::parse(input.scope.iter().map(String::as_str))?,
         now: caller.now,
         lifetimes: &app.policy.lifetimes,
+        sources: app.identity.trust(),
     };
     let store = &*app.store;
     let settled = match &input.grant {
@@ -50,6 +51,7 @@ pub(crate) async fn run(app: &App, caller: &Caller, body: &[u8]) -> Result<Vec<u
             app.limits.call(Call::Token(caller.address))?;
             client.may_use(GrantType::RefreshToken)?;
             let (session, generation) = app.tokens.refresh(token).ok_or(Refusal::InvalidRefreshToken)?;
+            app.identity.recheck_session(session, caller).await?;
             redeem(store, &refresh_token::Redeem { session, generation }, &request).await?
         }
     };

@@ -32,7 +32,8 @@ pub(crate) async fn authenticate(
     app.limits.call(Call::Portal(access.session))?;
     let session = app.store.session(access.session).await?.filter(|session| session.is_live(caller.now));
     let session = session.ok_or(PortalRefusal::Unauthorized)?;
-    let standing = Standing::load(&*app.store, Some(&session.person)).await?;
+    app.identity.recheck(&session.person, caller).await?;
+    let standing = Standing::load(&*app.store, app.identity.trust(), Some(&session.person)).await?;
     let principal = standing
         .principal(&session.person, session.authenticated_at, caller.now)
         .filter(|_| access.scopes.allow_account_access())

@@ -80,6 +80,7 @@ async fn approve_without_asking(
         shown: request.id,
         person,
         authenticated_at: caller.now,
+        sources: app.identity.trust(),
         approve: true,
         now: caller.now,
     };

@@ -238,7 +238,7 @@ async fn approve(
     authenticated_at: Timestamp,
 ) -> Answered {
     let state = asked.state.as_deref();
-    let standing = Standing::load(&*app.store, Some(person)).await?;
+    let standing = Standing::load(&*app.store, app.identity.trust(), Some(person)).await?;
     if !standing.is_usable(person, authenticated_at, caller.now) {
         return Ok(send_error(&asked.redirect_uri, state, &OidcFault::Refused(Refusal::AccessDenied)));
     }

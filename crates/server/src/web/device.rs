@@ -136,6 +136,7 @@ pub(crate) async fn decide(received: Received) -> Response {
             shown: asked.request,
             person: &browser.session.person,
             authenticated_at: browser.session.authenticated_at,
+            sources: app.identity.trust(),
             approve: approves(posted.get("decision"))?,
             now: caller.now,
         };

@@ -32,6 +32,7 @@ pub(crate) mod device;
 pub(crate) mod form;
 pub(crate) mod page;
 pub(crate) mod sign_in;
+pub(crate) mod source;
 pub(crate) mod start;
 pub(crate) mod visit;
 
@@ -89,6 +90,7 @@ impl Notice {
 /// A visit to a page: the request, and whose browser sent it.
 pub(crate) struct Page {
     pub(crate) app: Arc<App>,
+    pub(crate) id: RequestId,
     pub(crate) caller: Caller,
     pub(crate) parts: Parts,
     pub(crate) visit: Visit,
@@ -135,7 +137,7 @@ async fn serve(received: Received, handler: impl AsyncFnOnce(&Page, Body) -> Ans
             return unavailable(&app, &Visit::nobody(), id);
         }
     };
-    let page = Page { app, caller, parts, visit };
+    let page = Page { app, id, caller, parts, visit };
     match handler(&page, body).await {
         Ok(response) => response,
         Err(Stop::Elsewhere(target)) => see_other(&target),

@@ -40,10 +40,35 @@ pub(crate) struct SignIn {
     pub(crate) user_name: String,
     /// Why the last attempt failed, in one sentence.
     pub(crate) problem: Option<String>,
+    /// The other ways to sign in, each with a button of its own.
+    pub(crate) sources: Vec<SourceButton>,
     /// User names and passwords to try; development only.
     pub(crate) hint: Vec<(String, String)>,
     /// Why sign-in is needed, read after "Sign in": `to continue to “botocore-client-corp”`.
     pub(crate) purpose: Option<String>,
+}
+
+/// An identity source to sign in through. Posts `csrf` and `next` to its action.
+pub(crate) struct SourceButton {
+    /// Where it is posted.
+    pub(crate) action: String,
+    /// What people call the source.
+    pub(crate) label: String,
+}
+
+/// The answer to a `POST /sign-in/{source}`: on to the source, at once.
+///
+/// A page and not a redirect, because browsers hold every redirect that follows a form's post to the page's `form-action`,
+/// and a source may send people on through hosts that nobody here knows of.
+#[derive(Template)]
+#[template(path = "go_there.html")]
+pub(crate) struct GoThere {
+    /// Around the content.
+    pub(crate) chrome: Chrome,
+    /// What people call the source.
+    pub(crate) label: String,
+    /// Its address: `https`, or on this machine.
+    pub(crate) address: String,
 }
 
 /// `GET /device`: where a person types the code that a tool shows.
@@ -408,12 +433,25 @@ mod tests {
     }
 
     fn sign_in(problem: Option<&str>) -> String {
+        let sources = match problem {
+            None => Vec::new(),
+            Some(_) => vec![SourceButton { action: text("/sign-in/corp"), label: text(HOSTILE) }],
+        };
         let hint = vec![(text("ada"), text("a password")), (text("grace"), text("another"))];
         let purpose = Some(format!("to continue to “{HOSTILE}”"));
         let user_name = if problem.is_some() { text(HOSTILE) } else { String::new() };
         let problem = problem.map(text);
-        let page = SignIn { chrome: chrome(None), next: text(HOSTILE), user_name, problem, hint, purpose };
+        let chrome = chrome(None);
+        let page = SignIn { chrome, next: text(HOSTILE), user_name, problem, sources, hint, purpose };
         page.render().unwrap()
+    }
+
+    const THERE: &str = "to a source";
+    const ADDRESS: &str = "https://login.example.org/authorize?a=1&#38;b=2";
+
+    fn go_there() -> String {
+        let address = text("https://login.example.org/authorize?a=1&b=2");
+        GoThere { chrome: chrome(None), label: text(HOSTILE), address }.render().unwrap()
     }
 
     fn device_code(problem: Option<&str>) -> String {
@@ -516,6 +554,7 @@ mod tests {
         vec![
             ("sign-in", sign_in(None)),
             ("sign-in, refused", sign_in(Some(HOSTILE))),
+            (THERE, go_there()),
             ("device code", device_code(None)),
             ("device code, refused", device_code(Some(HOSTILE))),
             ("consent", consent(true)),
@@ -593,6 +632,15 @@ mod tests {
                     assert!(html.contains(" defer></script>"), "{page}: a script has no words of its own");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn one_page_leads_elsewhere_by_itself() {
+        let refresh = format!("<meta http-equiv=\"refresh\" content=\"0;url={ADDRESS}\">");
+        for (page, html) in all() {
+            assert_eq!(html.contains(&refresh), page == THERE, "{page}");
+            assert_eq!(html.contains("http-equiv"), page == THERE, "{page}");
         }
     }
 

@@ -11,9 +11,10 @@ use doorward_core::session::{EndReason, Holder, Session, SessionState};
 use doorward_core::store::CommitError;
 use doorward_core::verdict::{Change, Event};
 use doorward_upstream::identity::local::CannotCheck;
+use doorward_upstream::identity::oidc::Source;
 use tracing::{info, warn};
 
-use super::page::{OutcomeKind, SignIn, shown_name};
+use super::page::{OutcomeKind, SignIn, SourceButton, shown_name};
 use super::visit::{Visit, no_session_cookie, session_cookie};
 use super::{Notice, Page, Stop, html, outcome, see_other, serve, set_cookie};
 use crate::app::App;
@@ -56,7 +57,7 @@ pub(crate) async fn sign_in(received: Received) -> Response {
             info!(target: "audit", event = "sign_in_throttled", address = %caller.address);
             return refuse(TOO_OFTEN);
         }
-        let standing = Standing::load(&*app.store, None).await?;
+        let standing = Standing::load(&*app.store, app.identity.trust(), None).await?;
         let usable = |person: &&PersonId| standing.is_usable(person, caller.now, caller.now);
         let known = person.as_ref().filter(usable).and_then(|person| standing.directory().person(person));
         let hash = known.and_then(|person| person.password_hash.as_deref());
@@ -83,11 +84,10 @@ pub(crate) async fn sign_in(received: Received) -> Response {
     .await
 }
 
-/// A new session for the person's browser; never one that the browser brought along.
-async fn begin(app: &App, caller: &Caller, person: &PersonId) -> Result<SessionId, Stop> {
-    let id = SessionId::drawn(caller.now, app.tokens.draw());
-    let session = Session {
-        id,
+/// A new session for a person's browser; never one that the browser brought along.
+pub(super) fn browser_session(app: &App, caller: &Caller, person: &PersonId) -> Session {
+    Session {
+        id: SessionId::drawn(caller.now, app.tokens.draw()),
         person: person.clone(),
         holder: Holder::Browser,
         scopes: Scopes::default(),
@@ -97,13 +97,21 @@ async fn begin(app: &App, caller: &Caller, person: &PersonId) -> Result<SessionI
         generation: 0,
         rotated_at: caller.now,
         state: SessionState::Live,
-    };
+    }
+}
+
+async fn begin(app: &App, caller: &Caller, person: &PersonId) -> Result<SessionId, Stop> {
+    let session = browser_session(app, caller, person);
+    let id = session.id;
     match app.store.commit(vec![Change::StartSession(session)]).await {
         Ok(()) => {}
         Err(CommitError::Conflict) => return Err(Stop::Outage("a drawn session id was taken".to_owned())),
         Err(CommitError::Outage(outage)) => return Err(outage.into()),
     }
-    audit::record(Some(&Event::SignedIn { session: id, person: person.clone() }), caller.address);
+    audit::record(
+        Some(&Event::SignedIn { session: id, person: person.clone(), source: None }),
+        caller.address,
+    );
     Ok(id)
 }
 
@@ -144,11 +152,17 @@ fn form(app: &App, visit: &Visit, next: String, user_name: String, problem: Opti
         next,
         user_name,
         problem: problem.map(str::to_owned),
+        sources: app.identity.sources().map(source_button).collect(),
         hint: app.development.as_ref().map(|development| development.hints.clone()).unwrap_or_default(),
     };
     let mut response = html(app, StatusCode::OK, &template, None);
     visit.remember(app, &mut response);
     response
+}
+
+fn source_button(source: &Source) -> SourceButton {
+    let settings = source.settings();
+    SourceButton { action: format!("/sign-in/{}", settings.name), label: settings.label.clone() }
 }
 
 /// Why sign-in is needed.
@@ -166,7 +180,7 @@ fn purpose(app: &App, next: &str) -> Option<String> {
 }
 
 /// `next` if it is a page of ours to come back to, else the portal page.
-fn local(next: &str) -> String {
+pub(super) fn local(next: &str) -> String {
     let path = next.split(['?', '#']).next().unwrap_or_default();
     let ours = matches!(path, "/start" | "/start/" | "/start/credentials" | "/device" | "/authorize");
     if ours && next.bytes().all(|byte| byte.is_ascii_graphic()) {

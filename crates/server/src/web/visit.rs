@@ -26,6 +26,8 @@ pub(crate) struct Visit {
     browser: Option<Browser>,
     /// What ties forms to this browser: the session's cookie, or the visitor's. Empty if it has neither.
     cookie: String,
+    /// The visitor's cookie; empty if there is none. It stays when somebody signs in.
+    visitor: String,
     /// Whether the visitor's cookie is new, and must be set.
     is_new: bool,
 }
@@ -41,24 +43,28 @@ pub(crate) struct Browser {
 impl Visit {
     /// Somebody of whom nothing is known, and who gets no cookie.
     pub(crate) const fn nobody() -> Self {
-        Self { browser: None, cookie: String::new(), is_new: false }
+        Self { browser: None, cookie: String::new(), visitor: String::new(), is_new: false }
     }
 
     /// Who visits.
     pub(crate) async fn load(app: &App, caller: &Caller, headers: &HeaderMap) -> Result<Self, Outage> {
         let (session_cookie, visitor_cookie) = (cookie_name(app, "session"), cookie_name(app, "visitor"));
+        let visitor = cookie(headers, &visitor_cookie).filter(|cookie| cookie.len() == 32).map(str::to_owned);
         if let Some(cookie) = cookie(headers, &session_cookie)
             && let Some(id) = app.tokens.browser_session(cookie)
             && let Some(browser) = Browser::load(app, caller, id).await?
         {
-            return Ok(Self { browser: Some(browser), cookie: cookie.to_owned(), is_new: false });
+            let visitor = visitor.unwrap_or_default();
+            return Ok(Self { browser: Some(browser), cookie: cookie.to_owned(), visitor, is_new: false });
         }
-        Ok(if let Some(cookie) = cookie(headers, &visitor_cookie).filter(|cookie| cookie.len() == 32) {
-            Self { browser: None, cookie: cookie.to_owned(), is_new: false }
-        } else {
-            let drawn = SessionId::from_bytes(app.tokens.draw()).to_string();
-            Self { browser: None, cookie: drawn, is_new: true }
-        })
+        let is_new = visitor.is_none();
+        let visitor = visitor.unwrap_or_else(|| SessionId::from_bytes(app.tokens.draw()).to_string());
+        Ok(Self { browser: None, cookie: visitor.clone(), visitor, is_new })
+    }
+
+    /// What ties a sign-in to this browser.
+    pub(crate) fn visitor(&self) -> &str {
+        &self.visitor
     }
 
     /// Who is signed in.
@@ -117,7 +123,8 @@ impl Browser {
         if session.holder != Holder::Browser || !session.is_live(caller.now) {
             return Ok(None);
         }
-        let standing = Standing::load(&*app.store, Some(&session.person)).await?;
+        app.identity.recheck(&session.person, caller).await?;
+        let standing = Standing::load(&*app.store, app.identity.trust(), Some(&session.person)).await?;
         let principal = standing.principal(&session.person, session.authenticated_at, caller.now);
         Ok(principal.map(|principal| Self { session, principal }))
     }

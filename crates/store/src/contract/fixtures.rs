@@ -6,7 +6,7 @@ use std::sync::Arc;
 use doorward_core::client::{GrantType, KnownClient, Registration};
 use doorward_core::device::{DeviceRequest, DeviceState, Requester};
 use doorward_core::directory::{Departures, Directory, DirectoryFile, Person};
-use doorward_core::federated::FederatedPerson;
+use doorward_core::federated::{FederatedPerson, Sources};
 use doorward_core::grant::TokenRequest;
 use doorward_core::ids::{ClientId, DeviceRequestId, GroupName, PersonId, SessionId, SourceName};
 use doorward_core::scope::Scopes;
@@ -136,6 +136,9 @@ pub fn known_client() -> KnownClient {
     registration.authenticate(Choice::from(1), NOW).unwrap()
 }
 
+/// There are no identity sources.
+pub static NO_SOURCES: Sources = Sources::new();
+
 /// A request of CreateToken at `now`.
 #[must_use]
 pub fn token_request<'a>(
@@ -143,7 +146,7 @@ pub fn token_request<'a>(
     lifetimes: &'a Lifetimes,
     now: Timestamp,
 ) -> TokenRequest<'a> {
-    TokenRequest { client, scopes: Scopes::default(), now, lifetimes }
+    TokenRequest { client, scopes: Scopes::default(), now, lifetimes, sources: &NO_SOURCES }
 }
 
 /// A directory of people and nothing else.

@@ -18,7 +18,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::fixtures::{
-    CLIENT, NOW, approved, bytes, commit, conflicts, end, federated_person, known_client, later,
+    CLIENT, NO_SOURCES, NOW, approved, bytes, commit, conflicts, end, federated_person, known_client, later,
     move_request, open_request, person, put_person, replace_directory, replace_keys, request_id, rotate,
     scopes, session, session_id, start, stored, stored_directory, stored_federated, stored_keys,
     stored_request, token_request, user_code,
@@ -195,6 +195,7 @@ async fn a_request_is_decided_once(store: &Arc<dyn Store>) {
             shown: request_id(1),
             person: &person("alice"),
             authenticated_at: later(3),
+            sources: &NO_SOURCES,
             approve: runner % 2 == 0,
             now: later(10),
         };

@@ -1,3 +1,4 @@
 //! Sources of identity.
 
 pub mod local;
+pub mod oidc;

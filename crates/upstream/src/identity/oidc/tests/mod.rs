@@ -1,0 +1,5 @@
+mod flow;
+mod outages;
+mod people;
+mod provider;
+mod tokens;
