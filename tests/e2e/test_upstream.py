@@ -298,7 +298,7 @@ def test_names_of_others_are_nobodys_way_in(running: Site, provider: Provider, o
     for there, name, reason in [
         ("mallory", "ada", "ada: the directory has a person of that name, without identity_source"),
         ("mallory", "ADA", "ADA: the directory has ada, which differs in the case of letters alone"),
-        ("mallory", "a da", "PersonId must be"),
+        ("mallory", "a da", "the user name must be"),
     ]:
         provider.say(mallory={**provider.people["zoe"], "preferred_username": name})
         page = open_page()

@@ -129,12 +129,15 @@ impl Directory {
         let stays: std::collections::HashSet<&PersonId> =
             file.people.iter().map(|person| &person.user_name).collect();
         let leave = self.file.people.iter().map(|person| &person.user_name);
-        departed.extend(leave.filter(|person| !stays.contains(person)).map(|person| (person.clone(), now)));
-        let local = file.people.iter().filter(|person| person.identity_source.is_none());
-        let come = local.map(|person| &person.user_name).filter(|person| !self.people.contains_key(*person));
+        let leave = leave.filter(|person| !stays.contains(person)).map(|person| (person, now));
         // They may sign in at this very moment.
         let before = Timestamp::from_millis(now.millis().saturating_sub(1));
-        departed.extend(come.map(|person| (person.clone(), before)));
+        let local = file.people.iter().filter(|person| person.identity_source.is_none());
+        let come = local.map(|person| &person.user_name).filter(|person| !self.people.contains_key(*person));
+        for (person, at) in leave.chain(come.map(|person| (person, before))) {
+            // Whoever replaced it before may have a clock that is ahead.
+            departed.entry(person.clone()).and_modify(|known| *known = at.max(*known)).or_insert(at);
+        }
         Change::ReplaceDirectory { from: self.version, file: Box::new(file), departed }
     }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use doorward_core::device::DeviceState;
-use doorward_core::grant::{device_code, redeem, refresh_token, session_end, settle};
+use doorward_core::federated::{Sources, Trust};
+use doorward_core::grant::{TokenRequest, device_code, redeem, refresh_token, session_end, settle};
 use doorward_core::refusal::Refusal;
 use doorward_core::session::{EndReason, Session, SessionState};
 use doorward_core::store::{Allowance, CommitError, KeptRequests, Store};
-use doorward_core::time::Lifetimes;
+use doorward_core::time::{Lifetime, Lifetimes};
 use doorward_core::verdict::Change;
 use doorward_store::contract::fixtures::*;
 use tokio::task::JoinSet;
@@ -164,9 +165,16 @@ async fn a_refresh_makes_two_round_trips_and_one_more_for_a_person_of_an_identit
     let changes = [start(1), Change::StartSession(zoe), put_person(0, "zoe")];
     commit(&node, [replace_directory(0, &["alice"])].into_iter().chain(changes)).await;
     let (client, lifetimes) = (known_client(), Lifetimes::default());
+    let corp = Trust {
+        just_in_time: true,
+        recheck: Lifetime::from_seconds(900),
+        holds: Lifetime::from_seconds(3600),
+    };
+    let sources: Sources = [(federated_person("zoe").source, corp)].into();
     let refresh = async |n, generation| {
         let grant = refresh_token::Redeem { session: session_id(n), generation };
-        let request = token_request(&client, &lifetimes, later(10 + generation));
+        let request =
+            TokenRequest { sources: &sources, ..token_request(&client, &lifetimes, later(10 + generation)) };
         assert!(redeem(&*node, &grant, &request).await.unwrap().reply.is_ok());
     };
     for (n, round_trips) in [(1, 2), (2, 3)] {

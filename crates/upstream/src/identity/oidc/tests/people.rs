@@ -82,12 +82,12 @@ async fn an_address_that_is_not_the_persons_is_left_out_and_is_nobodys_name() {
 async fn a_name_that_nobody_can_have_lets_nobody_in() {
     let provider = Provider::start().await;
     for (name, kind, told) in [
-        (json!(""), Kind::Denied, "PersonId must be"),
-        (json!("ada lovelace"), Kind::Denied, "PersonId must be"),
-        (json!("ada\u{202e}"), Kind::Denied, "PersonId must be"),
-        (json!("ada\u{200b}"), Kind::Denied, "PersonId must be"),
-        (json!("ada\n"), Kind::Denied, "PersonId must be"),
-        (json!("x".repeat(129)), Kind::Denied, "PersonId must be"),
+        (json!(""), Kind::Denied, "the user name must be"),
+        (json!("ada lovelace"), Kind::Denied, "the user name must be"),
+        (json!("ada\u{202e}"), Kind::Denied, "the user name must be"),
+        (json!("ada\u{200b}"), Kind::Denied, "the user name must be"),
+        (json!("ada\n"), Kind::Denied, "the user name must be"),
+        (json!("x".repeat(129)), Kind::Denied, "the user name must be"),
         (json!(["ada"]), Kind::Unusable, "is not a text"),
         (Value::Null, Kind::Unusable, "is not a text"),
     ] {
