@@ -3,7 +3,8 @@
 //! [`Identity::recheck`] comes before every use of a person's name: before a grant by a refresh token, an operation of the
 //! portal, and a page. It asks nobody as long as the last word of the person's source is young. When it is not, one of all
 //! that come at that moment asks, in a task of its own that ends even if whoever began it goes away: by then the source
-//! may have exchanged the refresh token. While the last word still holds nobody waits for that longer than [`PATIENCE`].
+//! may have exchanged the refresh token. While the last word still holds nobody waits for that longer than [`PATIENCE`],
+//! and a source that could not be reached is left in peace for [`PEACE`].
 //!
 //! What then decides is the gate, as always. Only a source that should have been asked and could not be is an outage here.
 
@@ -171,7 +172,6 @@ impl Identity {
             };
             match settle(&*self.asker.store, &claim).await?.reply {
                 Due::Nothing => return Ok(()),
-                Due::Unreachable(source) => return Err(cannot_be_asked(&source, person)),
                 Due::Wait if waited >= WAIT => {
                     return Err(Outage(format!(
                         "nobody has heard from the identity source of {person} for too long"

@@ -1,13 +1,11 @@
 //! The security ledger: what went wrong in other servers of this kind, one test for each lesson, named by its line.
 //! What is about stored state runs on every store.
 //!
-//! These lines have no test here yet:
+//! Lines 5, 7, 22 to 24 and 26 have tests in `tests/identity` too, where identity sources are. These lines have no test yet:
 //!
 //! | line | why |
 //! | --- | --- |
-//! | 5 | no grant accepts a JWT, so there is no algorithm to confuse; unsigned ones are among the malformed requests |
 //! | 6 | there is no JWT grant; the gate that it bypassed is tested for every grant there is in line 8 |
-//! | 7, 23, 24 | there are no upstream identity providers, hence no callbacks of theirs |
 //! | 9 | there is no jwt-bearer grant to skip the consent with |
 //! | 27 | there is no SAML |
 //! | 29 | clients have secrets, not keys: there is no `jti` to replay |

@@ -27,7 +27,7 @@ pub struct Claim<'a> {
     pub person: &'a PersonId,
     /// The sources there are.
     pub sources: &'a Sources,
-    /// Those that could not be reached a moment ago.
+    /// Those that could not be reached a moment ago. They are left in peace as long as their last word holds.
     pub unreachable: &'a BTreeSet<SourceName>,
     /// The time.
     pub now: Timestamp,
@@ -40,10 +40,8 @@ pub enum Due {
     Nothing,
     /// The source is to be asked, by the caller alone.
     Ask(Box<FederatedPerson>),
-    /// Somebody else asks, and what is known does not hold any more: wait for them.
+    /// Somebody else asks, or has just done so in vain, and what is known does not hold any more: wait.
     Wait,
-    /// This source cannot be reached, and what is known does not hold any more.
-    Unreachable(SourceName),
 }
 
 impl Decision for Claim<'_> {
@@ -68,9 +66,8 @@ impl Decision for Claim<'_> {
             return Verdict::answer(Due::Nothing);
         }
         let holds = person.is_good(self.now);
-        if self.unreachable.contains(&person.source) {
-            let due = if holds { Due::Nothing } else { Due::Unreachable(person.source.clone()) };
-            return Verdict::answer(due);
+        if holds && self.unreachable.contains(&person.source) {
+            return Verdict::answer(Due::Nothing);
         }
         if person.asking_until.is_some_and(|until| self.now < until) {
             return Verdict::answer(if holds { Due::Nothing } else { Due::Wait });
@@ -261,8 +258,9 @@ mod tests {
         let store = store_of(federated("zoe"));
         let down = [corp()].into();
         assert_eq!(claim_with(&store, &sources(), &down, later(900)), Due::Nothing);
-        assert_eq!(claim_with(&store, &sources(), &down, later(14_400)), Due::Unreachable(corp()));
         assert_eq!(store.commits(), 0);
+        // Though one who has nothing to lose may find that it is back.
+        assert!(matches!(claim_with(&store, &sources(), &down, later(14_400)), Due::Ask(_)));
     }
 
     #[test]
@@ -271,7 +269,7 @@ mod tests {
         less.get_mut(&corp()).unwrap().holds = Lifetime::from_seconds(1000);
         let (store, down) = (store_of(federated("zoe")), [corp()].into());
         assert_eq!(claim_with(&store, &less, &down, later(999)), Due::Nothing);
-        assert_eq!(claim_with(&store, &less, &down, later(1000)), Due::Unreachable(corp()));
+        assert!(matches!(claim_with(&store, &less, &down, later(1000)), Due::Ask(_)));
     }
 
     #[test]

@@ -41,8 +41,15 @@ struct Fault {
 
 /// The errors of a refresh by which a source says that it does not stand by the person any more, or not without seeing
 /// them: RFC 6749 sections 4.1.2.1 and 5.2, OpenID Connect Core section 3.1.2.6.
-const NO_LONGER: [&str; 5] =
-    ["invalid_grant", "access_denied", "interaction_required", "login_required", "consent_required"];
+const NO_LONGER: [&str; 6] = [
+    "invalid_grant",
+    // Dex's word for a refresh token that has expired or was used twice.
+    "invalid_request",
+    "access_denied",
+    "interaction_required",
+    "login_required",
+    "consent_required",
+];
 
 impl Source {
     /// Redeems an authorization code.

@@ -171,6 +171,8 @@ async fn asked_again_a_source_confirms_denies_or_cannot_tell() {
     for (error, status, kind) in [
         ("invalid_grant", 400, Kind::Denied),
         ("interaction_required", 400, Kind::Denied),
+        ("invalid_request", 400, Kind::Denied),
+        ("invalid_request", 500, Kind::Unreachable),
         ("invalid_client", 401, Kind::Unusable),
         ("temporarily_unavailable", 400, Kind::Unusable),
         ("invalid_grant", 502, Kind::Unreachable),
