@@ -155,7 +155,7 @@ def test_only_whom_the_directory_and_the_role_both_let_in_gets_credentials(servi
 
     refused = serving.ask("Editor", serving.tokens(GRACE).access)
     assert (refused.status, refused.body["message"]) == (403, "No access")
-    assert 'event="role_not_assigned" person=grace' in serving.log()
+    assert f'event="role_not_assigned" person=grace account={ACCOUNT} role=Editor' in serving.log()
 
     line = serving.denial("Closed")
     assert "broker=ceph" in line and "step=trust policy" in line and "AccessDenied" in line, line

@@ -22,7 +22,11 @@ impl Standing {
     /// What is known of somebody: the directory, and what their identity source said, if it is one of `sources`.
     #[must_use]
     pub fn new(directory: Arc<Directory>, sources: &Sources, federated: Option<FederatedPerson>) -> Self {
-        Self { directory, federated: federated.and_then(|person| person.trusted(sources)) }
+        let federated = federated
+            .and_then(|person| person.trusted(sources))
+            // The directory has given the name to somebody of whom no source has anything to say.
+            .filter(|person| !directory.is_local(&person.id));
+        Self { directory, federated }
     }
 
     /// Reads what is known of `person`; of nobody but the directory when it is not known yet who it will be. `sources` are
@@ -110,6 +114,12 @@ impl Principal {
     #[must_use]
     pub const fn id(&self) -> &PersonId {
         &self.id
+    }
+
+    /// Whether what was signed in at `authenticated_at` is this person's, and not that of somebody who had the name before.
+    #[must_use]
+    pub fn owns(&self, authenticated_at: Timestamp, now: Timestamp) -> bool {
+        self.standing.is_usable(&self.id, authenticated_at, now)
     }
 
     /// The groups the person is in, those that the directory does not know included.
@@ -238,7 +248,7 @@ mod tests {
     }
 
     fn standing_in(directory: Directory, federated: Option<FederatedPerson>) -> Standing {
-        Standing { directory: Arc::new(directory), federated }
+        Standing::new(Arc::new(directory), &sources(), federated)
     }
 
     fn usable(standing: &Standing, name: &str) -> bool {
@@ -291,6 +301,14 @@ mod tests {
         assert!(!usable(&standing(Some(elsewhere)), "dee"), "another source does not vouch for her");
         assert!(!usable(&standing(Some(federated("bob"))), "bob"), "the directory disabled him");
         assert!(!usable(&standing(Some(federated("zoe"))), "zed"));
+    }
+
+    #[test]
+    fn a_source_has_no_say_about_a_name_that_the_directory_has_since_given_away() {
+        let standing = standing(Some(federated("cy")));
+        let cy = standing.principal(&person("cy"), NOW, NOW).unwrap();
+        assert!(cy.groups().is_empty() && cy.role(&account("111111111111"), &role("Admin")).is_none());
+        assert_eq!(cy.shown_name(), "cy");
     }
 
     #[test]

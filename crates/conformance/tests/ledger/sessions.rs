@@ -1,5 +1,6 @@
 //! Sessions and what is redeemed for them: lines 1 to 4, 8, 10, 11, 18, 28.
 
+use doorward_core::store::Store as _;
 use doorward_testkit::{Answer, Choice, Kit, START, Tokens, on_every_store};
 use http::{Method, Request};
 use serde_json::json;
@@ -320,6 +321,53 @@ async fn ledger_28_a_failing_store_is_never_success() {
             browser.get("/start").await.ok();
             let polled = kit.poll(&client, &pending.code).await;
             polled.assert_oidc_error(400, "AuthorizationPendingException", "authorization_pending");
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_takes_the_name_of_one_who_left_finds_nothing_of_theirs() {
+    on_every_store(
+        |_| {},
+        async |kit| {
+            let client = kit.device_client().await;
+            let tokens = kit.device_tokens(&client, "ada").await;
+            let device = kit.approved_device(&client, "ada").await;
+            let code_client = kit.pkce_client().await;
+            let code = kit.code(&code_client, "ada").await;
+            let mut browser = kit.browser().signed_in("ada").await;
+            assert!(!browser.get("/start").await.ok().text().contains("No tool is signed in as you"));
+            let before = kit.store().directory().await.unwrap().file().clone();
+            kit.advance(1);
+            kit.edit_directory(|file| {
+                file.people.retain(|person| person.user_name.as_str() != "ada");
+                for assignment in &mut file.assignments {
+                    assignment.people.retain(|person| person.as_str() != "ada");
+                }
+                for group in &mut file.groups {
+                    group.members.retain(|person| person.as_str() != "ada");
+                }
+            })
+            .await;
+            for again in [false, true] {
+                if again {
+                    kit.advance(1);
+                    kit.replace_directory(before.clone()).await;
+                }
+                assert_unauthorized(&kit.list_accounts(&tokens.access).await);
+                assert_invalid_grant(&kit.refresh(&client, tokens.refresh()).await);
+                assert_invalid_grant(&kit.poll(&client, &device.code).await);
+                assert_invalid_grant(&kit.redeem(&code_client, &code).await);
+                assert_eq!(browser.get("/start").await.status, 303, "the browser is signed out");
+            }
+            // The new ada has what is hers, and sees no tool of the other.
+            kit.advance(1);
+            let mut browser = kit.browser().signed_in("ada").await;
+            assert!(browser.get("/start").await.ok().text().contains("No tool is signed in as you"));
+            let tokens = kit.device_tokens(&client, "ada").await;
+            kit.list_accounts(&tokens.access).await.ok();
+            assert!(!browser.get("/start").await.ok().text().contains("No tool is signed in as you"));
         },
     )
     .await;

@@ -68,7 +68,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
     }
     let sources = config.identity_sources(site.base()).map_err(|why| anyhow!(why))?;
     let identity = Identity::new(sources, store.clone(), clock.clone(), entropy.clone(), &keys);
-    // Last: a server that cannot start has changed nothing.
+    // Last: a server that cannot start leaves people as they were.
     if let Some(file) = directory {
         run::apply_directory(&*store, file, clock.now()).await?;
     }

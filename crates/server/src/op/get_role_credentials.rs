@@ -3,6 +3,7 @@
 use doorward_core::refusal::PortalRefusal;
 use doorward_wire::portal::get_role_credentials::{Input, encode};
 use http::HeaderMap;
+use tracing::field::display;
 use tracing::info;
 
 use super::portal::authenticate;
@@ -20,8 +21,8 @@ pub(crate) async fn run(
     let Input { account_id: account, role_name } = Input::decode(query)?;
     let assigned = role_name.as_ref().and_then(|role| Role::assigned(&bearer.principal, &account, role));
     let Some(role) = assigned else {
-        let person = bearer.principal.id();
-        info!(target: "audit", event = "role_not_assigned", %person, %account, address = %caller.address);
+        let (person, role, address) = (bearer.principal.id(), role_name.map(display), caller.address);
+        info!(target: "audit", event = "role_not_assigned", %person, %account, role, %address);
         return Err(PortalRefusal::NoAccess.into());
     };
     match role.credentials(app, caller).await {

@@ -8,6 +8,7 @@ use doorward_core::directory::{Account, PermissionSet};
 use doorward_core::grant::{session_end, settle};
 use doorward_core::ids::{AccountId, RoleName, SessionId};
 use doorward_core::session::{EndReason, Holder};
+use tracing::field::display;
 use tracing::info;
 
 use super::page::{self, AccountCard, Pages, Portal, RoleLine, SessionLine};
@@ -112,6 +113,8 @@ fn setup_of(app: &App, principal: &Principal) -> String {
 
 async fn session_lines(app: &App, caller: &Caller, browser: &Browser) -> Result<Vec<SessionLine>, Stop> {
     let sessions = app.store.sessions_of(&browser.session.person, caller.now, MOST_SESSIONS).await?;
+    let theirs =
+        sessions.into_iter().filter(|session| browser.principal.owns(session.authenticated_at, caller.now));
     let line = |session: doorward_core::session::Session| match session.holder {
         Holder::Browser => None,
         Holder::Client { name, .. } => Some(SessionLine {
@@ -123,7 +126,7 @@ async fn session_lines(app: &App, caller: &Caller, browser: &Browser) -> Result<
             expires: moment(session.expires_at),
         }),
     };
-    Ok(sessions.into_iter().filter_map(line).collect())
+    Ok(theirs.filter_map(line).collect())
 }
 
 /// `GET /start/credentials?account_id=&role_name=`.
@@ -139,7 +142,9 @@ pub(crate) async fn credentials(received: Received) -> Response {
             _ => None,
         };
         let Some(role) = assigned else {
-            info!(target: "audit", event = "role_not_assigned", person = %principal.id(), address = %caller.address);
+            let (person, address) = (principal.id(), caller.address);
+            let (account, role) = (asked.0.ok().map(display), asked.1.ok().map(display));
+            info!(target: "audit", event = "role_not_assigned", %person, account, role, %address);
             let notice = Notice::failed(
                 "You do not have that role",
                 "It is not assigned to you, or no longer. Your access page shows what is.",

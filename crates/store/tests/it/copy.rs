@@ -393,7 +393,7 @@ async fn a_migration_finds_out_that_a_node_still_writes() {
 async fn a_row_that_cannot_be_read_ends_the_copy_and_is_named() {
     let session_1 = format!("table session, row {}", session_id(1));
     let edits = [
-        ("UPDATE session SET person = 'no such name!' WHERE seq = 2", &*session_1, "PersonId"),
+        ("UPDATE session SET person = 'no such name!' WHERE seq = 2", &*session_1, "the user name must be"),
         ("UPDATE session SET client = NULL WHERE seq = 2", &session_1, "client"),
         ("UPDATE head SET ended_at = 1, end_reason = 'boredom' WHERE seq = 2", &session_1, "boredom"),
         ("DELETE FROM session WHERE seq = 2", &session_1, "person"),

@@ -21,7 +21,7 @@ async fn with_sessions() -> Embedded {
 #[tokio::test]
 async fn a_session_that_cannot_be_read_is_an_outage_that_names_it() {
     let edits = [
-        ("UPDATE session SET person = 'no such name!' WHERE seq = 1", "PersonId"),
+        ("UPDATE session SET person = 'no such name!' WHERE seq = 1", "the user name must be"),
         ("UPDATE session SET scopes = '\"' WHERE seq = 1", "scopes"),
         ("UPDATE session SET client = NULL WHERE seq = 1", "client"),
         ("UPDATE session SET client = x'00' WHERE seq = 1", "client"),

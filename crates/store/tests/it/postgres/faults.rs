@@ -209,7 +209,7 @@ async fn a_row_that_cannot_be_read_is_an_outage_that_names_it() {
     let row = format!("row {}", session_id(1));
     commit(&nodes[0], [start(1), start(2), open_request(1)]).await;
     for (edit, complaint) in [
-        ("person = 'no such name!'", "PersonId"),
+        ("person = 'no such name!'", "the user name must be"),
         ("person = '\\xff'", "person"),
         ("scopes = '\"'", "scopes"),
         ("client = NULL", "client"),
