@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from support.api import Answer, Tokens, assert_refused_refresh, ok
 from support.home import PROFILE, SESSION, AwsCli, Home
 from support.person import Person
 from support.places import TARGET, tool
+from support.postgres import Postgres
 from support.provider import DIRECTORY, SECRET, Provider
 from support.site import ADA, Site, doorward
 
@@ -209,6 +211,30 @@ def test_groups_decide_the_roles_and_are_asked_about_again(running: Site, provid
         assert refresh(running, tokens).status == 200
     assert provider.refreshed() == 4
     assert "refused refresh_token" not in provider.log()
+
+
+def test_nodes_ask_once_together(site: Site, provider: Provider, postgres: Postgres, open_page, tmp_path: Path):
+    """The provider ends a session whose refresh token comes twice; of all requests on both nodes one may ask."""
+    (tmp_path / "other").mkdir()
+    other = Site(tmp_path / "other")
+    for file in ("directory.toml", "corp.secret"):
+        (other.folder / file).write_text((site.folder / file).read_text())
+    other.configure(more=provider.configuration())
+    for node in (site, other):
+        node.share(postgres.url)
+        node.start()
+    try:
+        tokens = site.api.sign_in(ThroughSource(open_page()))
+        for asked in range(1, 4):
+            # The last time when nothing holds any more, so that all but one must wait.
+            time.sleep((TRUST if asked == 3 else RECHECK) + 0.5)
+            with ThreadPoolExecutor(32) as pool:
+                answers = list(pool.map(lambda n: (site, other)[n % 2].api.accounts(tokens.access), range(64)))
+            assert {answer.status for answer in answers} == {200}, answers
+            assert provider.refreshed() == asked
+        assert "refused refresh_token" not in provider.log()
+    finally:
+        other.kill()
 
 
 def test_person_who_is_removed_there_is_out_within_the_time_configured(running: Site, provider: Provider, open_page):

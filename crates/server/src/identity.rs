@@ -1,10 +1,10 @@
 //! The identity sources, and asking them about a person again.
 //!
-//! [`Identity::recheck`] comes before every use of a person's name: before a grant by a refresh token, an operation of the
+//! `Identity::recheck` comes before every use of a person's name: before a grant by a refresh token, an operation of the
 //! portal, and a page. It asks nobody as long as the last word of the person's source is young. When it is not, one of all
 //! that come at that moment asks, in a task of its own that ends even if whoever began it goes away: by then the source
-//! may have exchanged the refresh token. While the last word still holds nobody waits for that longer than [`PATIENCE`],
-//! and a source that could not be reached is left in peace for [`PEACE`].
+//! may have exchanged the refresh token. While the last word still holds nobody waits for that longer than `PATIENCE`,
+//! and a source that could not be reached is left in peace for `PEACE`.
 //!
 //! What then decides is the gate, as always. Only a source that should have been asked and could not be is an outage here.
 

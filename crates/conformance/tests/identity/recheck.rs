@@ -185,6 +185,26 @@ async fn while_the_source_is_down_its_last_word_holds_for_a_time_and_then_it_is_
 }
 
 #[tokio::test]
+async fn who_cannot_be_asked_about_may_still_sign_in() {
+    let world = World::new().await;
+    let mut browser = world.kit.browser();
+    world.sign_in(&mut browser, "/start").await;
+    let sign_out =
+        doorward_testkit::Form::find(browser.get("/start").await.ok().text(), "/sign-out").unwrap();
+    world.provider.says(TOKEN, Said::json(&json!({"error": "invalid_client"})).status(401));
+    world.kit.advance(TRUST);
+    assert_eq!(browser.get("/start").await.status, 500);
+    world.kit.advance(10);
+    assert_eq!(browser.submit(&sign_out).await.status, 500, "it is not said that it was done");
+    world.kit.advance(10);
+    let sent = world.go(&mut browser, "/start").await;
+    world.gives(&world.claims(&sent.nonce), Some("rt-2"));
+    world.kit.advance(10);
+    assert_eq!(world.come_back(&mut browser, &sent).await.status, 303);
+    browser.get("/start").await.ok();
+}
+
+#[tokio::test]
 async fn an_answer_that_cannot_be_believed_is_no_word_against_anybody() {
     let world = World::new().await;
     let (client, tokens) = world.tokens().await;

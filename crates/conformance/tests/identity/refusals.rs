@@ -61,7 +61,7 @@ async fn ledger_23_24_an_answer_that_is_not_for_this_sign_in_is_refused() {
     refused(&world, "id_token", "expired before now by 61 s", |claims| claims["exp"] = json!(now - 61)).await;
     refused(&world, "id_token", "iat is after now by 61 s", |claims| claims["iat"] = json!(now + 61)).await;
     refused(&world, "claims", "the user name must be", |claims| {
-        claims["preferred_username"] = json!("z o e")
+        claims["preferred_username"] = json!("z o e");
     })
     .await;
 }

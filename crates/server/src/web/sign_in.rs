@@ -125,6 +125,7 @@ pub(crate) async fn sign_out(received: Received) -> Response {
             text: "Tools that you signed in stay signed in; you can end them on your access page.".into(),
             action: Some(("/sign-in", "Sign in again")),
         };
+        visit.is_clear()?;
         let mut response = outcome(app, &Visit::nobody(), StatusCode::OK, notice, None);
         // Without a session there is nothing to end, and no cookie to take away: a page elsewhere may have posted this.
         if let Some(browser) = visit.browser() {

@@ -24,6 +24,9 @@ use crate::op::Caller;
 pub(crate) struct Visit {
     /// Who is signed in.
     browser: Option<Browser>,
+    /// Why it is not known whether somebody is, if it is not: their identity source should say, and cannot be asked. They may
+    /// still sign in, through it or otherwise.
+    unclear: Option<Outage>,
     /// What ties forms to this browser: the session's cookie, or the visitor's. Empty if it has neither.
     cookie: String,
     /// The visitor's cookie; empty if there is none. It stays when somebody signs in.
@@ -43,23 +46,31 @@ pub(crate) struct Browser {
 impl Visit {
     /// Somebody of whom nothing is known, and who gets no cookie.
     pub(crate) const fn nobody() -> Self {
-        Self { browser: None, cookie: String::new(), visitor: String::new(), is_new: false }
+        Self { browser: None, unclear: None, cookie: String::new(), visitor: String::new(), is_new: false }
     }
 
     /// Who visits.
     pub(crate) async fn load(app: &App, caller: &Caller, headers: &HeaderMap) -> Result<Self, Outage> {
         let (session_cookie, visitor_cookie) = (cookie_name(app, "session"), cookie_name(app, "visitor"));
         let visitor = cookie(headers, &visitor_cookie).filter(|cookie| cookie.len() == 32).map(str::to_owned);
+        let mut unclear = None;
         if let Some(cookie) = cookie(headers, &session_cookie)
             && let Some(id) = app.tokens.browser_session(cookie)
-            && let Some(browser) = Browser::load(app, caller, id).await?
+            && let Some(session) = browser_session(app, caller, id).await?
         {
-            let visitor = visitor.unwrap_or_default();
-            return Ok(Self { browser: Some(browser), cookie: cookie.to_owned(), visitor, is_new: false });
+            match app.identity.recheck(&session.person, caller).await {
+                Ok(()) => {
+                    if let Some(browser) = Browser::load(app, caller, session).await? {
+                        let (cookie, visitor) = (cookie.to_owned(), visitor.unwrap_or_default());
+                        return Ok(Self { browser: Some(browser), unclear, cookie, visitor, is_new: false });
+                    }
+                }
+                Err(outage) => unclear = Some(outage),
+            }
         }
         let is_new = visitor.is_none();
         let visitor = visitor.unwrap_or_else(|| SessionId::from_bytes(app.tokens.draw()).to_string());
-        Ok(Self { browser: None, cookie: visitor.clone(), visitor, is_new })
+        Ok(Self { browser: None, unclear, cookie: visitor.clone(), visitor, is_new })
     }
 
     /// What ties a sign-in to this browser.
@@ -74,10 +85,16 @@ impl Visit {
 
     /// Who is signed in, or the way to the sign-in page and back to `here`.
     pub(crate) fn signed_in(&self, here: &str) -> Result<&Browser, Stop> {
+        self.is_clear()?;
         self.browser().ok_or_else(|| {
             let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", here).finish();
             Stop::Elsewhere(format!("/sign-in?{query}"))
         })
+    }
+
+    /// Stops unless it is known whether somebody is signed in.
+    pub(crate) fn is_clear(&self) -> Result<(), Stop> {
+        self.unclear.clone().map_or(Ok(()), |outage| Err(outage.into()))
     }
 
     /// Checks that a posted form is one that this browser was shown by this server.
@@ -117,13 +134,14 @@ impl Visit {
     }
 }
 
+/// The live session with this id, if it is a browser's.
+async fn browser_session(app: &App, caller: &Caller, id: SessionId) -> Result<Option<Session>, Outage> {
+    let session = app.store.session(id).await?;
+    Ok(session.filter(|session| session.holder == Holder::Browser && session.is_live(caller.now)))
+}
+
 impl Browser {
-    async fn load(app: &App, caller: &Caller, id: SessionId) -> Result<Option<Self>, Outage> {
-        let Some(session) = app.store.session(id).await? else { return Ok(None) };
-        if session.holder != Holder::Browser || !session.is_live(caller.now) {
-            return Ok(None);
-        }
-        app.identity.recheck(&session.person, caller).await?;
+    async fn load(app: &App, caller: &Caller, session: Session) -> Result<Option<Self>, Outage> {
         let standing = Standing::load(&*app.store, app.identity.trust(), Some(&session.person)).await?;
         let principal = standing.principal(&session.person, session.authenticated_at, caller.now);
         Ok(principal.map(|principal| Self { session, principal }))

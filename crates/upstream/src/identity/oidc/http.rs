@@ -40,6 +40,9 @@ impl Http {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
+            // On a connection that was kept, and that the source closes at this moment, nobody could tell whether it has seen
+            // a refresh token.
+            .pool_max_idle_per_host(0)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
             .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")));
