@@ -372,7 +372,7 @@ def test_check_asks_each_source(site: Site, provider: Provider):
     directory.write_text(directory.read_text() + '\n[[people]]\nuser_name = "zoe"\nidentity_source = "copr"\n')
     done = doorward("check", "-c", "doorward.toml", cwd=site.folder)
     assert done.returncode == 1
-    assert "identity_source copr is not in the configuration; did you mean corp?" in done.stdout, done.stdout
+    assert "person zoe: there is no identity source copr; did you mean corp?" in done.stdout, done.stdout
     assert "WRONG identity source corp" in done.stdout and "Connection refused" in done.stdout
 
 
@@ -385,7 +385,7 @@ def test_check_asks_each_source(site: Site, provider: Provider):
         ('issuer = "http://login.example.org"', "identity_sources.corp.issuer must begin with https://"),
         ('client_secret_file = "missing"', "identity_sources.corp.client_secret_file: "),
         ("isuer = 1", "unknown field `isuer`"),
-        ('group_names = { x = " y" }', "GroupName must be"),
+        ('group_names = { x = " y" }', "the group name must be"),
     ],
 )
 def test_mistakes_in_the_configuration_are_named(site: Site, provider: Provider, wrong: str, said: str):
