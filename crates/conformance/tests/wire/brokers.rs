@@ -100,6 +100,19 @@ async fn the_page_names_the_step_that_decided() {
 }
 
 #[tokio::test]
+async fn the_page_is_limited_as_the_portal_api_is() {
+    let kit = Kit::with(|setup| setup.rate_limits = true).await;
+    let mut browser = kit.browser().signed_in("ada").await;
+    for _ in 0..1000 {
+        assert_eq!(browser.get(PAGE).await.status, 200);
+    }
+    let page = browser.get(PAGE).await;
+    assert_eq!(page.status, 429);
+    assert!(page.text().contains("Wait a minute"), "{}", page.text());
+    assert_eq!(kit.browser().signed_in("ada").await.get(PAGE).await.status, 200, "each session by itself");
+}
+
+#[tokio::test]
 async fn a_role_that_is_not_assigned_is_refused_before_any_broker_is_asked() {
     let kit = kit(false, BrokerStep::Network).await;
     let client = kit.device_client().await;

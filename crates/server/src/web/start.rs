@@ -16,6 +16,7 @@ use super::{Notice, Page, Stop, html, moment, redirect, see_other, serve};
 use crate::app::App;
 use crate::audit;
 use crate::http::received::Received;
+use crate::limits::Call;
 use crate::op::Caller;
 use crate::op::role::Role;
 use crate::setup;
@@ -131,6 +132,10 @@ pub(crate) async fn credentials(received: Received) -> Response {
     serve(received, async |page, _| {
         let Page { app, caller, visit, .. } = page;
         let browser = page.signed_in()?;
+        if app.limits.call(Call::Portal(browser.session.id)).is_err() {
+            let notice = Notice::failed("Too many requests", "Wait a minute, then try again.");
+            return Err(Stop::Page(StatusCode::TOO_MANY_REQUESTS, notice.leading_to("/start", "Go to your access")));
+        }
         let principal = &browser.principal;
         let parameter = |name| page.parameter(name).unwrap_or_default();
         let asked = (AccountId::parse(&*parameter("account_id")), RoleName::parse(&*parameter("role_name")));

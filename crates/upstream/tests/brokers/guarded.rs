@@ -278,6 +278,26 @@ async fn a_hanging_backend_turns_a_crowd_away_and_holds_none_of_it_for_long() {
     assert_eq!(script.calls(), 64);
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_person_cannot_keep_a_backend_from_the_others() {
+    let script = Scripted::new(Act::Hang);
+    let broker = guarded(Shared(script.clone()), 0);
+    let mut hers = JoinSet::new();
+    for seconds in 0..100 {
+        let (broker, mut request) = (broker.clone(), of("ada"));
+        request.set.session_duration = Lifetime::from_seconds(900 + seconds);
+        hers.spawn(async move { broker.role_credentials(&request).await });
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(script.calls(), 32);
+    script.now(Act::Give);
+    broker.role_credentials(&of("bob")).await.unwrap();
+    let turned_away = |answer: &Result<RoleCredentials, BrokerError>| {
+        answer.as_ref().unwrap_err().detail.starts_with("too many of this person's calls wait for it")
+    };
+    assert_eq!(hers.join_all().await.into_iter().filter(turned_away).count(), 100 - 32);
+}
+
 #[tokio::test]
 async fn a_dead_backend_costs_another_nothing() {
     let dead = Sts::start([Reply::Hang]).await;
