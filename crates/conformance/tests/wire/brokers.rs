@@ -10,9 +10,10 @@ use doorward_testkit::{Kit, capture_logs};
 use doorward_upstream::credentials::brokers::Brokers;
 use http::Method;
 
-const STEPS: [BrokerStep; 11] = [
+const STEPS: [BrokerStep; 12] = [
     BrokerStep::Configuration,
     BrokerStep::OwnCredentials,
+    BrokerStep::Token,
     BrokerStep::Network,
     BrokerStep::Circuit,
     BrokerStep::Issuer,

@@ -164,6 +164,7 @@ fn no_credentials(error: &BrokerError) -> Stop {
     let step = match error.step {
         BrokerStep::Configuration => "This server does not know how to get credentials for this role.",
         BrokerStep::OwnCredentials => "This server’s own way into the account does not work.",
+        BrokerStep::Token => "This server could not say to the account’s service who you are.",
         BrokerStep::Network => "The account’s service could not be reached.",
         BrokerStep::Circuit => {
             "The account’s service has failed many times in a row. It is tried again in a moment."

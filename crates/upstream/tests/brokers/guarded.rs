@@ -240,6 +240,27 @@ async fn denials_and_permission_sets_that_are_not_taken_leave_the_circuit_closed
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_be_made_says_nothing_of_the_backend() {
+    let script = Scripted::new(Act::Fail(BrokerStep::Token, false));
+    let broker = guarded(Shared(script.clone()), 0);
+    for _ in 0..20 {
+        assert_eq!(decided(&error(&broker).await), (BrokerStep::Token, false));
+    }
+    for nth in 0..5 {
+        script.now(Act::Fail(BrokerStep::Token, false));
+        assert_eq!(error(&broker).await.step, BrokerStep::Token, "{nth}");
+        script.now(DOWN);
+        assert_eq!(error(&broker).await.step, BrokerStep::Network, "{nth}");
+    }
+    assert_eq!(error(&broker).await.step, BrokerStep::Circuit);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    script.now(Act::Fail(BrokerStep::Token, false));
+    assert_eq!(error(&broker).await.step, BrokerStep::Token);
+    script.now(Act::Give);
+    broker.role_credentials(&of("ada")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_hangs_or_panics_in_a_broker_is_a_failure_like_others() {
     let script = Scripted::new(Act::Hang);
     let broker = guarded(Shared(script.clone()), 0);

@@ -143,8 +143,12 @@ impl Inner {
             }
         };
         drop(place);
-        let error = result.as_ref().err().filter(|error| is_outage(error));
         let mut guard = locked(&self.circuit);
+        if result.as_ref().is_err_and(|error| error.step == BrokerStep::Token) {
+            guard.circuit.not_asked(pass, Instant::now());
+            return result;
+        }
+        let error = result.as_ref().err().filter(|error| is_outage(error));
         let turn = match error {
             None => guard.circuit.succeeded(pass),
             Some(error) => {
