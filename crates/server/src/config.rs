@@ -449,9 +449,13 @@ mod tests {
              the other the tokens that it gets; give each an audience of its own"
         );
         let aws = broker("aws", "storage", "");
-        assert!(problem(&format!("{GOOD}{minio}{aws}")).starts_with("brokers.minio.audience is that of brokers.aws"));
+        assert!(
+            problem(&format!("{GOOD}{minio}{aws}"))
+                .starts_with("brokers.minio.audience is that of brokers.aws")
+        );
         let again = broker("again", "storage", "sts_endpoint = \"https://MINIO.example.org:443/\"\n");
-        let frankfurt = "sts_endpoint = \"https://sts.eu-central-1.amazonaws.com\"\nregion = \"eu-central-1\"\n";
+        let frankfurt =
+            "sts_endpoint = \"https://sts.eu-central-1.amazonaws.com\"\nregion = \"eu-central-1\"\n";
         let europe = broker("europe", "aws", frankfurt);
         let aws = broker("aws", "aws", "");
         let config: Config = parse(&format!("{GOOD}{minio}{again}{}{aws}{europe}", ceph("ceph"))).unwrap();

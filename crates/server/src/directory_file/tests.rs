@@ -198,7 +198,7 @@ fn yaml_that_no_directory_needs_is_refused() {
 }
 
 #[test]
-fn aliases_stand_for_a_bounded_number_of_values() {
+fn aliases_stand_for_a_bounded_number_of_values_and_a_bounded_amount_of_text() {
     let text = "accounts:\n- {id: &one '111111111111', name: One}\npermission_sets: [{name: Read}, {name: Write}]\n\
                 people: [{user_name: ada}]\nassignments:\n- people: [ada]\n  accounts: &all [*one]\n  permission_sets: [Read]\n\
                 - people: [ada]\n  accounts: *all\n  permission_sets: [Write]\n";
@@ -209,6 +209,10 @@ fn aliases_stand_for_a_bounded_number_of_values() {
     let bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned() + &doubled.collect::<String>();
     let found = mistakes("d.yaml", &bomb);
     assert!(found[0].ends_with("more than 4000000 values, aliases included"), "{found:?}");
+    // A text of a megabyte, a few thousand times.
+    let bomb = format!("a: &a {}\nb: [{}*a]\n", "x".repeat(1 << 20), "*a, ".repeat(4999));
+    let found = mistakes("d.yaml", &bomb);
+    assert!(found[0].ends_with("more than 64 MiB of text, aliases included"), "{found:?}");
 }
 
 #[test]
