@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not know for tests")]
 
 use std::fs;
+use std::io;
 use std::process::{Command, Output};
 
 use doorward_store::EmbeddedStore;
@@ -50,4 +51,24 @@ async fn a_restore_says_what_to_do_about_people_who_were_removed_since() {
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && said.contains(what), "{said}");
     }
+}
+
+#[test]
+fn a_check_whose_reader_has_seen_enough_goes_on_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("doorward.toml");
+    fs::write(&file, CONFIG).unwrap();
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let check = Command::new(env!("CARGO_BIN_EXE_doorward"))
+        .arg("check")
+        .arg("-c")
+        .arg(&file)
+        .stdout(writer)
+        .output();
+    let output = check.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    // No start URL that AWS CLIs take is among what is wrong.
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said, "");
 }
