@@ -214,9 +214,15 @@ def test_token_is_one_that_everybody_can_verify(serving: Serving, moto: Moto):
     assert token not in serving.log()
 
 
+def own_key(serving: Serving, content: str):
+    file = serving.site.folder / "aws.key"
+    file.write_text(content)
+    file.chmod(0o600)
+
+
 def test_own_access_key_assumes_roles_one_through_the_other(serving: Serving, moto: Moto):
     key, secret = moto.create_user("doorward", "sts:AssumeRole")
-    (serving.site.folder / "aws.key").write_text(f"{key}\n{secret}\n")
+    own_key(serving, f"{key}\n{secret}\n")
     policy = json.dumps({"Version": "2012-10-17", "Statement": []})
     serving.role("Editor", f"session_policy = '{policy}'\nsession_tags = {{ who = \"{{person}}\" }}\nbroker = \"aws\"")
     hub = "arn:aws:iam::000000000001:role/hub"
@@ -245,7 +251,7 @@ def test_own_access_key_assumes_roles_one_through_the_other(serving: Serving, mo
 def test_wrong_own_key_is_ours_and_not_the_persons(serving: Serving, moto: Moto):
     key, _ = moto.create_user("doorward", "sts:AssumeRole")
     moto.check_signatures()
-    (serving.site.folder / "aws.key").write_text(f"{key}\nnot-the-secret-of-this-key\n")
+    own_key(serving, f"{key}\nnot-the-secret-of-this-key\n")
     serving.role("Editor", 'broker = "aws"')
     serving.start(f'[brokers.aws]\nkind = "assume-role"\nsts_endpoint = "{moto.endpoint}"\naccess_key_file = "aws.key"')
     assert serving.ask("Editor", serving.tokens().access).status == 500

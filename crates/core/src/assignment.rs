@@ -396,7 +396,7 @@ mod tests {
                 "person dee: signs in with a password_hash or through an identity_source, and not both",
                 "group ops: there is no person cyy; did you mean cy?",
                 "permission set Read: session_duration must be 900 to 43200 seconds",
-                "permission set Admin: relay_state must begin with https://",
+                "permission set Admin: relay_state must begin with https:// and a host",
                 "permission set Admin: role_arn: {acount} is no placeholder; there are {account} and {role}; did you mean {account}?",
                 "permission set Admin: session_tags: a brace has no counterpart",
                 "assignment 2: there is no account 999999999999",

@@ -101,6 +101,8 @@ pub enum BrokerStep {
     Configuration,
     /// The server's own credentials for the backend.
     OwnCredentials,
+    /// Making the token that the backend would be asked with; it is not asked then.
+    Token,
     /// Reaching the backend at all.
     Network,
     /// Whether the backend is asked at all: it is left alone for a while when it has failed several times in a row, or
@@ -129,6 +131,7 @@ impl BrokerStep {
         match self {
             Self::Configuration => "configuration",
             Self::OwnCredentials => "own credentials",
+            Self::Token => "token",
             Self::Network => "network",
             Self::Circuit => "circuit",
             Self::Issuer => "issuer",

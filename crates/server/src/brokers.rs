@@ -18,6 +18,7 @@ use doorward_upstream::credentials::web_identity::{IdentityTokens, WebIdentity, 
 use tracing::warn;
 
 use crate::config::{BUILT_IN, BrokerConfig, BrokerKind, Config, read_text};
+use crate::keyfile;
 
 /// The brokers of `config`, for whom `tokens` signs.
 ///
@@ -88,6 +89,7 @@ async fn make(
         BrokerKind::AssumeRole => {
             let access_key = match &config.access_key_file {
                 Some(file) => {
+                    keyfile::for_us_alone(file, "get everybody's credentials with it")?;
                     Some(AccessKey::parse(&read_text(file)?).with_context(|| file.display().to_string())?)
                 }
                 None => None,
@@ -102,4 +104,48 @@ async fn make(
             Arc::new(AssumeRole::new(options).await?)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use async_trait::async_trait;
+    use doorward_core::credentials::BrokerError;
+    use doorward_upstream::credentials::web_identity::Claims;
+
+    use super::*;
+    use crate::ambient::OsEntropy;
+
+    struct NoTokens;
+
+    #[async_trait]
+    impl IdentityTokens for NoTokens {
+        async fn sign(&self, _: &Claims) -> Result<String, BrokerError> {
+            unreachable!("nobody is asked")
+        }
+    }
+
+    #[tokio::test]
+    async fn an_access_key_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("aws.key");
+        fs::write(&file, "AKIAIOSFODNN7EXAMPLE\nwJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n").unwrap();
+        let config: BrokerConfig =
+            crate::config::parse(&format!("kind = \"assume-role\"\naccess_key_file = {file:?}\n")).unwrap();
+        let tokens: Arc<dyn IdentityTokens> = Arc::new(NoTokens);
+        let entropy: SharedEntropy = Arc::new(OsEntropy::default());
+        let name = BrokerName::parse("aws").unwrap();
+        let made = async |mode| {
+            fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            make(&name, &config, "https://sso.example.org", &tokens, &entropy).await.err()
+        };
+        let error = made(0o640).await.expect("an error").to_string();
+        assert!(
+            error.contains("aws.key (mode 640), and get everybody's credentials with it: chmod 600"),
+            "{error}"
+        );
+        assert!(made(0o600).await.is_none());
+    }
 }

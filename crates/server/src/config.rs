@@ -212,6 +212,7 @@ impl Config {
             return Err(format!("brokers.{BUILT_IN}: this name is that of the insecure built-in source"));
         }
         self.brokers.iter().try_for_each(|(name, broker)| broker.check(name))?;
+        brokers::check_audiences(&self.brokers)?;
         self.location().map(drop)?;
         self.scopes().map(drop)?;
         self.lifetimes().map(drop)
@@ -433,6 +434,32 @@ mod tests {
         assert!(problem(&public("http://127.0.0.1.example.org")).contains("in the clear"));
         let short = format!("{GOOD}[lifetimes]\naccess_token = 60\n");
         assert_eq!(problem(&short), "lifetimes.access_token must be 900 to 43200 seconds");
+    }
+
+    #[test]
+    fn services_that_could_use_each_others_tokens_are_refused() {
+        let broker = |name: &str, audience: &str, endpoint: &str| {
+            format!("[brokers.{name}]\nkind = \"web-identity\"\naudience = \"{audience}\"\n{endpoint}")
+        };
+        let minio = broker("minio", "storage", "sts_endpoint = \"https://minio.example.org\"\n");
+        let ceph = |audience| broker("ceph", audience, "sts_endpoint = \"https://ceph.example.org\"\n");
+        assert_eq!(
+            problem(&format!("{GOOD}{minio}{}", ceph("storage"))),
+            "brokers.minio.audience is that of brokers.ceph, whose sts_endpoint is another: either service could use at \
+             the other the tokens that it gets; give each an audience of its own"
+        );
+        let aws = broker("aws", "storage", "");
+        assert!(
+            problem(&format!("{GOOD}{minio}{aws}"))
+                .starts_with("brokers.minio.audience is that of brokers.aws")
+        );
+        let again = broker("again", "storage", "sts_endpoint = \"https://MINIO.example.org:443/\"\n");
+        let frankfurt =
+            "sts_endpoint = \"https://sts.eu-central-1.amazonaws.com\"\nregion = \"eu-central-1\"\n";
+        let europe = broker("europe", "aws", frankfurt);
+        let aws = broker("aws", "aws", "");
+        let config: Config = parse(&format!("{GOOD}{minio}{again}{}{aws}{europe}", ceph("ceph"))).unwrap();
+        assert_eq!(config.check(), Ok(()), "each service has its own");
     }
 
     #[test]

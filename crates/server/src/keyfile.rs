@@ -36,15 +36,21 @@ pub fn load(file: &Path) -> anyhow::Result<KeyRing> {
     let text = Zeroizing::new(
         fs::read_to_string(file).with_context(|| format!("cannot read the key file {}", file.display()))?,
     );
-    let mode = fs::metadata(file)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        bail!(
-            "others can read the key file {} (mode {mode:o}), and forge every token with it: chmod 600 {}",
-            file.display(),
-            file.display()
-        );
-    }
+    for_us_alone(file, "forge every token with it")?;
     KeyRing::parse(&text).with_context(|| format!("cannot use the key file {}", file.display()))
+}
+
+/// Refuses a key file that others can read; `harm` is what they could do then.
+///
+/// # Errors
+/// Which file, and what to do.
+pub fn for_us_alone(file: &Path, harm: &str) -> anyhow::Result<()> {
+    let mode = fs::metadata(file).with_context(|| file.display().to_string())?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let file = file.display();
+        bail!("others can read the key file {file} (mode {mode:o}), and {harm}: chmod 600 {file}");
+    }
+    Ok(())
 }
 
 /// A key that is gone while its database is there was lost, and a new one in its place would sign everybody out without

@@ -142,7 +142,7 @@ impl IdentityTokens for Signing {
 
 /// There is no token.
 pub(crate) fn cannot_sign(detail: String) -> BrokerError {
-    BrokerError { denied: false, step: BrokerStep::OwnCredentials, detail }
+    BrokerError { denied: false, step: BrokerStep::Token, detail }
 }
 
 /// The private key in PKCS #8.

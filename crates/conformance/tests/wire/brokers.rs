@@ -10,9 +10,10 @@ use doorward_testkit::{Kit, capture_logs};
 use doorward_upstream::credentials::brokers::Brokers;
 use http::Method;
 
-const STEPS: [BrokerStep; 11] = [
+const STEPS: [BrokerStep; 12] = [
     BrokerStep::Configuration,
     BrokerStep::OwnCredentials,
+    BrokerStep::Token,
     BrokerStep::Network,
     BrokerStep::Circuit,
     BrokerStep::Issuer,
@@ -97,6 +98,19 @@ async fn the_page_names_the_step_that_decided() {
         assert!(page.contains(words), "{step}: {page}");
         assert_eq!(page.contains("Reference"), !denied, "{step}: {page}");
     }
+}
+
+#[tokio::test]
+async fn the_page_is_limited_as_the_portal_api_is() {
+    let kit = Kit::with(|setup| setup.rate_limits = true).await;
+    let mut browser = kit.browser().signed_in("ada").await;
+    for _ in 0..1000 {
+        assert_eq!(browser.get(PAGE).await.status, 200);
+    }
+    let page = browser.get(PAGE).await;
+    assert_eq!(page.status, 429);
+    assert!(page.text().contains("Wait a minute"), "{}", page.text());
+    assert_eq!(kit.browser().signed_in("ada").await.get(PAGE).await.status, 200, "each session by itself");
 }
 
 #[tokio::test]

@@ -239,6 +239,9 @@ impl Found {
         self.text(at, entry, "role_arn", role_arn, 20..=2048);
         if let Some(role_arn) = role_arn {
             self.template(at, entry, "role_arn", template::check(role_arn, &template::ROLE_ARN));
+            if !role_arn.starts_with("arn:") {
+                self.add(at.member("role_arn"), format!("{entry}: role_arn must begin with arn:"));
+            }
         }
     }
 
@@ -253,8 +256,9 @@ impl Found {
         }
         self.text(at, &name, "relay_state", set.relay_state.as_deref(), 1..=240);
         // It becomes a link on a page: no other scheme may run there.
-        if set.relay_state.as_deref().is_some_and(|url| !url.starts_with("https://")) {
-            self.add(at.member("relay_state"), format!("{name}: relay_state must begin with https://"));
+        if set.relay_state.as_deref().is_some_and(|url| !is_https(url)) {
+            let why = "relay_state must begin with https:// and a host";
+            self.add(at.member("relay_state"), format!("{name}: {why}"));
         }
         self.role_arn(at, &name, set.role_arn.as_deref());
         if let Some(policy) = &set.session_policy {
@@ -262,6 +266,12 @@ impl Found {
             if !(1..=2048).contains(&policy.chars().count()) {
                 let at = at.member("session_policy");
                 self.add(at, format!("{name}: session_policy must be 1 to 2048 characters"));
+            } else if !policy.trim_start().starts_with('{') {
+                // The rest of it is for whoever has a parser.
+                self.add(
+                    at.member("session_policy"),
+                    format!("{name}: session_policy must be a JSON object"),
+                );
             }
         }
         if set.session_policy_arns.len() > 10 {
@@ -283,6 +293,12 @@ impl Found {
             self.text(at, &name, "minio_policies", Some(policy), 1..=128);
         }
     }
+}
+
+/// Whether `url` has the scheme `https` and something where the host is.
+fn is_https(url: &str) -> bool {
+    let nowhere = |first: char| first.is_whitespace() || "/?#:@\\".contains(first);
+    url.strip_prefix("https://").is_some_and(|rest| rest.starts_with(|first| !nowhere(first)))
 }
 
 /// The one of `known` that is most like `name`, if any is like it.
@@ -351,6 +367,41 @@ mod tests {
         let suggested = problems.iter().filter(|problem| problem.what.contains("did you mean group")).count();
         assert_eq!(suggested, MOST_SUGGESTIONS);
         assert_eq!(problems[7].at, Place::entry("assignments", 0).member("groups").element(7));
+    }
+
+    #[test]
+    fn what_could_only_fail_later_is_refused() {
+        let set = |edit: &dyn Fn(&mut PermissionSet)| {
+            let mut file = large(1, 1);
+            edit(&mut file.permission_sets[0]);
+            problems(&file).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for url in
+            ["http://example.org", "https://", "https:///x", "https://?x", "https://:443", "https:// x"]
+        {
+            assert_eq!(
+                set(&|set| set.relay_state = Some(url.into())),
+                ["permission set Read: relay_state must begin with https:// and a host"],
+                "{url}"
+            );
+        }
+        for policy in ["not json", "[]", "\"{}\""] {
+            assert_eq!(
+                set(&|set| set.session_policy = Some(policy.into())),
+                ["permission set Read: session_policy must be a JSON object"],
+                "{policy}"
+            );
+        }
+        assert_eq!(
+            set(&|set| set.role_arn = Some("x".repeat(21))),
+            ["permission set Read: role_arn must begin with arn:"]
+        );
+        let good = set(&|set| {
+            set.relay_state = Some("https://[::1]:8443/x".into());
+            set.session_policy = Some("\n{}".into());
+            set.role_arn = Some("arn:minio:iam:::role/{role}".into());
+        });
+        assert!(good.is_empty(), "{good:?}");
     }
 
     #[test]

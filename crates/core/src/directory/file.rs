@@ -149,7 +149,7 @@ pub struct PermissionSet {
     /// and this set's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    /// A session policy (sts model `Policy`): JSON of 1 to 2048 characters that narrows what the role may do.
+    /// A session policy (sts model `Policy`): a JSON object of 1 to 2048 characters that narrows what the role may do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_policy: Option<String>,
     /// ARNs of managed policies that narrow what the role may do (sts model `PolicyArns`): 10 at most.

@@ -2,6 +2,7 @@
 //! that is not there.
 
 use std::fmt::{self, Display};
+use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -57,7 +58,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
         report.line("TLS", loaded.map(|_| tls.certificate.display().to_string()));
     }
     if running {
-        println!("ok    listen: not tried, since doorward is running");
+        say("ok    listen: not tried, since doorward is running");
     } else {
         report.line("listen", listen(&config));
     }
@@ -81,16 +82,21 @@ impl Report {
     ) -> Option<T> {
         match outcome {
             Ok(facts) => {
-                println!("ok    {what}: {facts}");
+                say(format_args!("ok    {what}: {facts}"));
                 Some(facts)
             }
             Err(error) => {
                 self.failed = true;
-                println!("WRONG {what}: {:#}", error.into());
+                say(format_args!("WRONG {what}: {:#}", error.into()));
                 None
             }
         }
     }
+}
+
+/// Prints a line. Who has seen enough may close the pipe: what is looked at, and the exit code, stay the same.
+pub(super) fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Newer AWS CLIs take nothing that is not, or does not lead to, a host of AWS's own.

@@ -16,7 +16,7 @@ use doorward_upstream::credentials::brokers::Brokers;
 use doorward_upstream::credentials::web_identity::{Claims, IdentityTokens};
 use doorward_wire::oauth::metadata::JWKS_PATH;
 
-use super::check::Report;
+use super::check::{Report, say};
 use super::{run, serve};
 use crate::ambient::{Clock, OsEntropy};
 use crate::brokers;
@@ -50,7 +50,7 @@ pub(super) fn run(options: &BrokerOptions, config: &Config, report: &mut Report)
         let principal = principal(&access, &config.trust(), person, now).await?;
         let brokers = brokers(config, &access).await?;
         let (account, set) = role(options, broker, &principal, &brokers)?;
-        println!("      {} in {} ({}) for {person}", set.name, account.id, account.name);
+        say(format_args!("      {} in {} ({}) for {person}", set.name, account.id, account.name));
         // It was chosen among these.
         let source = brokers.get(broker).context("the broker is gone")?;
         let request = RoleRequest::new(person.clone(), account, set, now);

@@ -61,6 +61,13 @@ pub(super) fn restore(options: &RestoreOptions) -> anyhow::Result<()> {
     let file = &options.file;
     let (copied, took) = finish(async |shown| copy::restore(file, &to, &mut |p| shown.show(p)).await)?;
     println!("restored {} to {to}: {}", file.display(), described(&copied, took));
+    // Who was removed since could sign in again.
+    let now = if config.directory.is_some() {
+        "the directory file takes its place at the start"
+    } else {
+        "`doorward directory apply` the one of today before you start doorward"
+    };
+    println!("the directory is that of the backup, with whoever was removed since: {now}");
     let key = key_file(&config)?;
     if key.exists() {
         println!("the master key is {}: it must be the one that the server had then", key.display());

@@ -1,5 +1,6 @@
 //! `[brokers.NAME]`: where role credentials come from.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use doorward_core::ids::BrokerName;
@@ -120,4 +121,31 @@ impl BrokerConfig {
             BrokerKind::AssumeRole => Ok(()),
         }
     }
+
+    /// Who gets the tokens: the URL of its STS, or none for AWS, which is one service at all of its endpoints.
+    fn service(&self) -> Option<Url> {
+        // It was checked before.
+        let endpoint = self.sts_endpoint.as_deref().and_then(|endpoint| Url::parse(endpoint).ok());
+        endpoint.filter(|url| !url.host_str().is_some_and(|host| host.ends_with(".amazonaws.com")))
+    }
+}
+
+/// Whether each service has an audience of its own: a service can present the tokens it gets at every other that takes
+/// their `aud`, and would get the person's credentials there.
+///
+/// # Errors
+/// The key, and what it must be.
+pub(super) fn check_audiences(brokers: &BTreeMap<BrokerName, BrokerConfig>) -> Result<(), String> {
+    let mut known: HashMap<&str, (&BrokerName, Option<Url>)> = HashMap::new();
+    for (name, broker) in brokers {
+        let Some(audience) = &broker.audience else { continue };
+        let (first, service) = known.entry(audience).or_insert_with(|| (name, broker.service()));
+        if *service != broker.service() {
+            return Err(format!(
+                "brokers.{name}.audience is that of brokers.{first}, whose sts_endpoint is another: either service could \
+                 use at the other the tokens that it gets; give each an audience of its own"
+            ));
+        }
+    }
+    Ok(())
 }

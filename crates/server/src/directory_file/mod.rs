@@ -92,7 +92,8 @@ struct Source {
 }
 
 impl Written {
-    /// Reads a file and checks all of it: form, names, references, and that every password hash can be used.
+    /// Reads a file and checks all of it: form, names, references, that every password hash can be used, and that
+    /// every session policy is JSON.
     ///
     /// # Errors
     /// Everything that is wrong, a line each, with file, line and column.
@@ -117,6 +118,7 @@ impl Written {
         let written = Self { directory, source, root };
         let mut problems = written.directory.problems();
         problems.extend(unusable_hashes(&written.directory));
+        problems.extend(unreadable_policies(&written.directory));
         if problems.is_empty() { Ok(written) } else { Err(written.explained(problems)) }
     }
 
@@ -290,6 +292,20 @@ fn unusable_hashes(directory: &DirectoryFile) -> Vec<DirectoryProblem> {
         })
     };
     directory.people.iter().enumerate().filter_map(unusable).collect()
+}
+
+/// Session policies that begin as JSON objects, as the directory's own check wants, and are none.
+fn unreadable_policies(directory: &DirectoryFile) -> Vec<DirectoryProblem> {
+    let unreadable = |(entry, set): (usize, &doorward_core::directory::PermissionSet)| {
+        let policy = set.session_policy.as_ref().filter(|policy| policy.trim_start().starts_with('{'))?;
+        let why = serde_json::from_str::<serde::de::IgnoredAny>(policy).err()?;
+        let (name, member) = (&set.name, "session_policy");
+        Some(DirectoryProblem {
+            at: Place { list: "permission_sets", entry, member: Some(member), element: None },
+            what: format!("permission set {name}: {member} is no JSON: {why}"),
+        })
+    };
+    directory.permission_sets.iter().enumerate().filter_map(unreadable).collect()
 }
 
 #[cfg(test)]

@@ -59,11 +59,13 @@ fn reads(list: &str, entry: &Json) -> Result<(), String> {
 
 /// A text of this length that `part` of the schema has nothing against otherwise.
 fn text(part: &Json, length: u64) -> String {
+    let length = usize::try_from(length).unwrap();
     let begin = match part["pattern"].as_str() {
-        Some("^https://") => "https://",
+        Some(r"^https://[^/?#:@\\\s]") => "https://x",
+        Some("^arn:") => "arn:",
+        Some(r"^\s*\{") => return format!("{{{}}}", " ".repeat(length.saturating_sub(2))),
         _ => "",
     };
-    let length = usize::try_from(length).unwrap();
     format!("{begin}{}", "x".repeat(length.saturating_sub(begin.len())))
 }
 

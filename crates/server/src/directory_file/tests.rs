@@ -120,7 +120,7 @@ assignments:
     let whats = [
         "person ada: password_hash cannot be used: it is not a hash in PHC form ($argon2id$v=19$…); `doorward \
          hash-password` makes one",
-        "permission set Read: relay_state must begin with https://",
+        "permission set Read: relay_state must begin with https:// and a host",
         "permission set Read occurs twice",
         "group größe: there is no person adda; did you mean ada?",
         "assignment 1: there is no group grösse; did you mean größe?",
@@ -198,7 +198,7 @@ fn yaml_that_no_directory_needs_is_refused() {
 }
 
 #[test]
-fn aliases_stand_for_a_bounded_number_of_values() {
+fn aliases_stand_for_a_bounded_number_of_values_and_a_bounded_amount_of_text() {
     let text = "accounts:\n- {id: &one '111111111111', name: One}\npermission_sets: [{name: Read}, {name: Write}]\n\
                 people: [{user_name: ada}]\nassignments:\n- people: [ada]\n  accounts: &all [*one]\n  permission_sets: [Read]\n\
                 - people: [ada]\n  accounts: *all\n  permission_sets: [Write]\n";
@@ -209,6 +209,17 @@ fn aliases_stand_for_a_bounded_number_of_values() {
     let bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned() + &doubled.collect::<String>();
     let found = mistakes("d.yaml", &bomb);
     assert!(found[0].ends_with("more than 4000000 values, aliases included"), "{found:?}");
+    // A text of a megabyte, a few thousand times.
+    let bomb = format!("a: &a {}\nb: [{}*a]\n", "x".repeat(1 << 20), "*a, ".repeat(4999));
+    let found = mistakes("d.yaml", &bomb);
+    assert!(found[0].ends_with("more than 64 MiB of text, aliases included"), "{found:?}");
+}
+
+#[test]
+fn a_session_policy_that_is_no_json_is_refused_where_it_is() {
+    let text = "permission_sets:\n- name: Read\n  session_policy: '{\"Version\": }'\n";
+    let why = "permission set Read: session_policy is no JSON: expected value at line 1 column 13";
+    assert_eq!(mistakes("d.yaml", text), [format!("line 3, column 19: {why}")]);
 }
 
 #[test]
@@ -306,7 +317,7 @@ fn directories() -> impl Strategy<Value = DirectoryFile> {
     );
     let policy = prop::option::of(prop_oneof![
         Just("{\n  \"Version\": \"2012-10-17\",\n\t\"Statement\": []\n}\n\n".to_owned()),
-        text(1..30).prop_map(|text| format!("{text}\n \n{text}\n\nx")),
+        text(1..30).prop_map(|text| format!("{{\n \n{0}:\n\n{0}}}", serde_json::json!(text))),
     ]);
     // A brace in a value must belong to a placeholder.
     let value = text(0..9).prop_map(|value| value.replace(['{', '}'], "{role}"));

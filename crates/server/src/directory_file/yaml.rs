@@ -7,16 +7,19 @@ use saphyr::{Mapping, Scalar, Yaml, YamlEmitter};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::Value as Json;
 
+use super::LARGEST;
 use super::node::{Member, Mistake, Node, Value};
 
 /// The deepest nesting. A directory needs four.
 const DEEPEST: usize = 16;
 /// The most values, those that aliases stand for included: a file of a few lines can stand for any number of them.
 const MOST_VALUES: usize = 4_000_000;
+/// The most text, in bytes, counted as values are.
+const MOST_TEXT: u64 = LARGEST;
 
 /// Reads a document: the value it is, or what is wrong with its form. Positions are characters.
 pub(super) fn read(text: &str) -> Result<Node, Vec<Mistake>> {
-    Reading { open: Vec::new(), anchors: HashMap::new(), values: 0, root: None }
+    Reading { open: Vec::new(), anchors: HashMap::new(), size: Size::default(), root: None }
         .read(text)
         .map_err(|mistake| vec![mistake])
 }
@@ -25,22 +28,46 @@ pub(super) fn read(text: &str) -> Result<Node, Vec<Mistake>> {
 struct Reading {
     open: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
-    values: usize,
+    size: Size,
     root: Option<Node>,
 }
 
-/// A value that an alias may stand for, and how many values it is.
+/// How much a value is, with all that is in it.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    values: usize,
+    /// Bytes.
+    text: u64,
+}
+
+impl Size {
+    /// One value of this much text.
+    const fn of(text: &str) -> Self {
+        Self { values: 1, text: text.len() as u64 }
+    }
+
+    const fn plus(self, more: Self) -> Self {
+        Self { values: self.values.saturating_add(more.values), text: self.text.saturating_add(more.text) }
+    }
+
+    /// What was added to `before`.
+    const fn since(self, before: Self) -> Self {
+        Self { values: self.values - before.values, text: self.text - before.text }
+    }
+}
+
+/// A value that an alias may stand for, and how much it is.
 struct Anchored {
     node: Node,
-    values: usize,
+    size: Size,
 }
 
 /// A list or table that has begun.
 struct Open {
     at: usize,
     anchor: usize,
-    /// How many values there were before it.
-    before: usize,
+    /// How much there was before it.
+    before: Size,
     so_far: SoFar,
 }
 
@@ -63,15 +90,16 @@ impl Reading {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 untagged(tag, at)?;
-                self.count(1, at)?;
-                self.close(at, anchor, 1, scalar(text, style))
+                let size = Size::of(&text);
+                self.count(size, at)?;
+                self.close(at, anchor, size, scalar(text, style))
             }
             Event::Alias(anchor) => {
                 let unknown = || Mistake::new(at, "this alias stands for something that is not finished yet");
-                let Anchored { node, values } = self.anchors.get(&anchor).ok_or_else(unknown)?;
-                let (value, values) = (node.value.clone(), *values);
-                self.count(values, at)?;
-                self.close(at, 0, values, value)
+                let size = self.anchors.get(&anchor).ok_or_else(unknown)?.size;
+                self.count(size, at)?;
+                let value = self.anchors.get(&anchor).ok_or_else(unknown)?.node.value.clone();
+                self.close(at, 0, size, value)
             }
             Event::SequenceStart(anchor, tag) => self.open(at, anchor, tag, SoFar::List(Vec::new())),
             Event::MappingStart(anchor, tag) => {
@@ -86,7 +114,7 @@ impl Reading {
                     SoFar::List(list) => Value::List(list),
                     SoFar::Table { members, .. } => Value::Table(members),
                 };
-                self.close(at, anchor, self.values - before, value)
+                self.close(at, anchor, self.size.since(before), value)
             }
             Event::DocumentStart(_) if self.root.is_some() => {
                 Err(Mistake::new(at, "a second document begins here: a directory is one"))
@@ -100,10 +128,14 @@ impl Reading {
     }
 
     /// The limit is looked at before anything is copied.
-    fn count(&mut self, values: usize, at: usize) -> Result<(), Mistake> {
-        self.values = self.values.saturating_add(values);
-        if self.values > MOST_VALUES {
+    fn count(&mut self, size: Size, at: usize) -> Result<(), Mistake> {
+        self.size = self.size.plus(size);
+        if self.size.values > MOST_VALUES {
             return Err(Mistake::new(at, format!("more than {MOST_VALUES} values, aliases included")));
+        }
+        if self.size.text > MOST_TEXT {
+            let most = MOST_TEXT >> 20;
+            return Err(Mistake::new(at, format!("more than {most} MiB of text, aliases included")));
         }
         Ok(())
     }
@@ -119,19 +151,19 @@ impl Reading {
         if self.open.len() >= DEEPEST {
             return Err(Mistake::new(at, format!("more than {DEEPEST} levels")));
         }
-        let before = self.values;
-        self.count(1, at)?;
+        let before = self.size;
+        self.count(Size::of(""), at)?;
         self.open.push(Open { at, anchor, before, so_far });
         Ok(())
     }
 
     /// Puts a finished value where it belongs.
-    fn close(&mut self, at: usize, anchor: usize, values: usize, value: Value) -> Result<(), Mistake> {
+    fn close(&mut self, at: usize, anchor: usize, size: Size, value: Value) -> Result<(), Mistake> {
         let node = Node { at, value };
         if anchor != 0 {
             // Kept beside the value itself, so it counts again.
-            self.count(values, at)?;
-            self.anchors.insert(anchor, Anchored { node: node.clone(), values });
+            self.count(size, at)?;
+            self.anchors.insert(anchor, Anchored { node: node.clone(), size });
         }
         match self.open.last_mut().map(|open| &mut open.so_far) {
             None => self.root = Some(node),

@@ -17,6 +17,7 @@ use super::{Notice, Page, Stop, html, moment, redirect, see_other, serve};
 use crate::app::App;
 use crate::audit;
 use crate::http::received::Received;
+use crate::limits::Call;
 use crate::op::Caller;
 use crate::op::role::Role;
 use crate::setup;
@@ -134,6 +135,10 @@ pub(crate) async fn credentials(received: Received) -> Response {
     serve(received, async |page, _| {
         let Page { app, caller, visit, .. } = page;
         let browser = page.signed_in()?;
+        if app.limits.call(Call::Portal(browser.session.id)).is_err() {
+            let notice = Notice::failed("Too many requests", "Wait a minute, then try again.");
+            return Err(Stop::Page(StatusCode::TOO_MANY_REQUESTS, notice.leading_to("/start", "Go to your access")));
+        }
         let principal = &browser.principal;
         let parameter = |name| page.parameter(name).unwrap_or_default();
         let asked = (AccountId::parse(&*parameter("account_id")), RoleName::parse(&*parameter("role_name")));
@@ -164,6 +169,7 @@ fn no_credentials(error: &BrokerError) -> Stop {
     let step = match error.step {
         BrokerStep::Configuration => "This server does not know how to get credentials for this role.",
         BrokerStep::OwnCredentials => "This server’s own way into the account does not work.",
+        BrokerStep::Token => "This server could not say to the account’s service who you are.",
         BrokerStep::Network => "The account’s service could not be reached.",
         BrokerStep::Circuit => {
             "The account’s service has failed many times in a row. It is tried again in a moment."

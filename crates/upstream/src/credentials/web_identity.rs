@@ -64,7 +64,7 @@ pub trait IdentityTokens: Send + Sync {
     /// A compact JSON Web Signature (RFC 7515) of `claims`: RS256, with a `kid`.
     ///
     /// # Errors
-    /// [`BrokerError`] when there is no key to sign with.
+    /// [`BrokerError`] of [`BrokerStep::Token`] when there is no key to sign with.
     async fn sign(&self, claims: &Claims) -> Result<String, BrokerError>;
 }
 
@@ -143,7 +143,7 @@ impl CredentialBroker for WebIdentity {
         if token.len() > LONGEST_TOKEN {
             return Err(BrokerError {
                 denied: false,
-                step: BrokerStep::Session,
+                step: BrokerStep::Token,
                 detail: format!(
                     "the token has {} characters, and an STS takes {LONGEST_TOKEN}: permission set {} has too many \
                      session_tags or minio_policies",

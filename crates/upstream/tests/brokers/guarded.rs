@@ -240,6 +240,27 @@ async fn denials_and_permission_sets_that_are_not_taken_leave_the_circuit_closed
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_be_made_says_nothing_of_the_backend() {
+    let script = Scripted::new(Act::Fail(BrokerStep::Token, false));
+    let broker = guarded(Shared(script.clone()), 0);
+    for _ in 0..20 {
+        assert_eq!(decided(&error(&broker).await), (BrokerStep::Token, false));
+    }
+    for nth in 0..5 {
+        script.now(Act::Fail(BrokerStep::Token, false));
+        assert_eq!(error(&broker).await.step, BrokerStep::Token, "{nth}");
+        script.now(DOWN);
+        assert_eq!(error(&broker).await.step, BrokerStep::Network, "{nth}");
+    }
+    assert_eq!(error(&broker).await.step, BrokerStep::Circuit);
+    tokio::time::advance(Duration::from_secs(5)).await;
+    script.now(Act::Fail(BrokerStep::Token, false));
+    assert_eq!(error(&broker).await.step, BrokerStep::Token);
+    script.now(Act::Give);
+    broker.role_credentials(&of("ada")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_hangs_or_panics_in_a_broker_is_a_failure_like_others() {
     let script = Scripted::new(Act::Hang);
     let broker = guarded(Shared(script.clone()), 0);
@@ -276,6 +297,26 @@ async fn a_hanging_backend_turns_a_crowd_away_and_holds_none_of_it_for_long() {
     assert_eq!(details("none of the calls under way has ended, 64 at once"), 1024 - 64);
     assert_eq!(details("too many wait for it, 64 at once"), 5000 - 1024);
     assert_eq!(script.calls(), 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_person_cannot_keep_a_backend_from_the_others() {
+    let script = Scripted::new(Act::Hang);
+    let broker = guarded(Shared(script.clone()), 0);
+    let mut hers = JoinSet::new();
+    for seconds in 0..100 {
+        let (broker, mut request) = (broker.clone(), of("ada"));
+        request.set.session_duration = Lifetime::from_seconds(900 + seconds);
+        hers.spawn(async move { broker.role_credentials(&request).await });
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(script.calls(), 32);
+    script.now(Act::Give);
+    broker.role_credentials(&of("bob")).await.unwrap();
+    let turned_away = |answer: &Result<RoleCredentials, BrokerError>| {
+        answer.as_ref().unwrap_err().detail.starts_with("too many of this person's calls wait for it")
+    };
+    assert_eq!(hers.join_all().await.into_iter().filter(turned_away).count(), 100 - 32);
 }
 
 #[tokio::test]

@@ -141,7 +141,7 @@ async fn a_token_that_no_sts_takes_is_not_sent() {
         request.set.session_tags = tags.collect();
     });
     let error = web_identity(backend(&sts)).role_credentials(&wanted).await.unwrap_err();
-    assert_eq!((error.step, error.denied), (BrokerStep::Session, false));
+    assert_eq!((error.step, error.denied), (BrokerStep::Token, false));
     assert!(error.detail.contains("permission set Read has too many session_tags"), "{error}");
     assert!(sts.asked().is_empty());
 }

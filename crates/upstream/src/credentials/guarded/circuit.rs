@@ -72,6 +72,13 @@ impl Circuit {
         (!matches!(was, State::Closed { .. })).then_some(Turn::Closed)
     }
 
+    /// The backend was not asked, so nothing is known of it: the next one is let through instead.
+    pub(super) fn not_asked(&mut self, Pass { opened }: Pass, now: Instant) {
+        if self.state == State::Probing && opened == self.opened {
+            self.state = State::Open { until: now };
+        }
+    }
+
     /// The backend is out of order.
     pub(super) fn failed(&mut self, Pass { opened }: Pass, now: Instant) -> Option<Turn> {
         if opened != self.opened {
@@ -136,6 +143,26 @@ mod tests {
         for _ in 0..3 {
             assert!(circuit.admit(then + seconds(6)).is_ok());
         }
+    }
+
+    #[test]
+    fn who_did_not_ask_says_nothing_of_it() {
+        let (mut circuit, now) = (Circuit::new(), Instant::now());
+        for _ in 1..MOST_FAILURES {
+            let pass = circuit.admit(now).unwrap();
+            assert_eq!(circuit.failed(pass, now), None);
+            let pass = circuit.admit(now).unwrap();
+            circuit.not_asked(pass, now);
+        }
+        let (early, pass) = (circuit.admit(now).unwrap(), circuit.admit(now).unwrap());
+        assert_eq!(circuit.failed(pass, now), Some(Turn::Opened(seconds(5))));
+        let now = now + seconds(5);
+        let probe = circuit.admit(now).unwrap();
+        circuit.not_asked(early, now);
+        assert_eq!(circuit.admit(now), Err(Duration::ZERO), "the probe is still under way");
+        circuit.not_asked(probe, now);
+        let probe = circuit.admit(now).unwrap();
+        assert_eq!(circuit.failed(probe, now), Some(Turn::Opened(seconds(10))));
     }
 
     #[test]

@@ -25,6 +25,10 @@ impl Key {
         let RoleRequest { person, account, set, now: _ } = request.clone();
         Self { person, account, set }
     }
+
+    pub(super) fn is_of(&self, person: &PersonId) -> bool {
+        self.person == *person
+    }
 }
 
 /// The credentials that are kept.

@@ -2,7 +2,7 @@
 //!
 //! - A backend that fails again and again is left alone for a while.
 //! - Only so many calls are under way at once, and only so many wait for their turn. So a slow or dead backend costs little
-//!   memory, and no other backend anything.
+//!   memory, and no other backend anything. Few of them are one person's, so that nobody keeps it from the others.
 //! - Credentials are kept for a while and given again, and those who want the same at the same time share one
 //!   call. It goes on when one of them gives up.
 
@@ -30,6 +30,8 @@ use kept::{KeptCredentials, Key};
 const MOST_AT_ONCE: usize = 64;
 /// How many different ones there are at most, those that wait for their turn included.
 const MOST_CALLS: usize = 1024;
+/// How many of these are one person's at most.
+const MOST_OF_ONE: usize = 32;
 /// How long a call waits for its turn.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long a call may take, whatever the broker thinks. Brokers give up earlier by themselves.
@@ -108,6 +110,9 @@ impl Inner {
         if calls.len() >= MOST_CALLS {
             return Err(Err(self.busy("too many wait for it")));
         }
+        if calls.keys().filter(|call| call.is_of(&request.person)).count() >= MOST_OF_ONE {
+            return Err(Err(self.busy("too many of this person's calls wait for it")));
+        }
         let (known, outcome) = watch::channel(None);
         calls.insert(key.clone(), outcome.clone());
         drop(calls);
@@ -138,8 +143,12 @@ impl Inner {
             }
         };
         drop(place);
-        let error = result.as_ref().err().filter(|error| is_outage(error));
         let mut guard = locked(&self.circuit);
+        if result.as_ref().is_err_and(|error| error.step == BrokerStep::Token) {
+            guard.circuit.not_asked(pass, Instant::now());
+            return result;
+        }
+        let error = result.as_ref().err().filter(|error| is_outage(error));
         let turn = match error {
             None => guard.circuit.succeeded(pass),
             Some(error) => {
