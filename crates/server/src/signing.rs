@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use doorward_core::credentials::{BrokerError, BrokerStep, SharedEntropy};
+use doorward_core::credentials::{BrokerError, BrokerStep, Entropy, SharedEntropy};
 use doorward_core::signing_key::{SigningAlgorithm, SigningKey, SigningKeys};
 use doorward_core::store::{CommitError, Outage, Store};
+use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
 use doorward_keys::signing::{BadSigningKey, Jwk, SigningPair};
 use doorward_keys::{KeyRing, Sealer};
@@ -63,7 +64,10 @@ impl Signing {
         loop {
             let SigningKeys { version, keys } = self.store.signing_keys().await?;
             let (keys, done) = match keys.last() {
-                None => (vec![self.make().await?], "made a key for web identity tokens"),
+                None => {
+                    let key = make(&self.sealer, &*self.entropy, self.clock.now()).await?;
+                    (vec![key], "made a key for web identity tokens")
+                }
                 Some(key) if self.sealer.is_current(&key.sealed) => {
                     return Signer::open(key, &self.sealer, self.x5c).map(Arc::new);
                 }
@@ -88,22 +92,37 @@ impl Signing {
         };
         keys.into_iter().map(wrap).collect()
     }
+}
 
-    async fn make(&self) -> Result<SigningKey, Outage> {
-        let generated = tokio::task::spawn_blocking(SigningPair::generate).await;
-        let private = generated.map_err(|error| Outage(error.to_string()))?.map_err(|error| bad(&error))?;
-        let pair = SigningPair::from_pkcs8(&private).map_err(|error| bad(&error))?;
-        // A serial number is positive (RFC 5280 section 4.1.2.2).
-        let mut serial: [u8; 16] = draw(&*self.entropy);
-        serial[0] = serial[0] & 0x7f | 0x40;
-        Ok(SigningKey {
-            id: pair.jwk().kid.clone(),
-            algorithm: SigningAlgorithm::Rs256,
-            made_at: self.clock.now(),
-            sealed: self.sealer.seal(&private, draw(&*self.entropy)),
-            certificate: pair.certificate(serial).map_err(|error| bad(&error))?,
-        })
-    }
+/// The change that puts a new key in the place of all of `kept`, wrapped under `keys`; and the new key's id. A key that
+/// leaked, or whose master key is lost, can then be used by nobody once the servers have started again.
+///
+/// # Errors
+/// [`Outage`] when the cryptography library fails.
+pub async fn replacement(
+    kept: &SigningKeys,
+    keys: &KeyRing,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+) -> Result<(String, Change), Outage> {
+    let key = make(&keys.sealer(PURPOSE), entropy, now).await?;
+    Ok((key.id.clone(), Change::ReplaceSigningKeys { from: kept.version, keys: vec![key] }))
+}
+
+async fn make(sealer: &Sealer, entropy: &dyn Entropy, now: Timestamp) -> Result<SigningKey, Outage> {
+    let generated = tokio::task::spawn_blocking(SigningPair::generate).await;
+    let private = generated.map_err(|error| Outage(error.to_string()))?.map_err(|error| bad(&error))?;
+    let pair = SigningPair::from_pkcs8(&private).map_err(|error| bad(&error))?;
+    // A serial number is positive (RFC 5280 section 4.1.2.2).
+    let mut serial: [u8; 16] = draw(entropy);
+    serial[0] = serial[0] & 0x7f | 0x40;
+    Ok(SigningKey {
+        id: pair.jwk().kid.clone(),
+        algorithm: SigningAlgorithm::Rs256,
+        made_at: now,
+        sealed: sealer.seal(&private, draw(entropy)),
+        certificate: pair.certificate(serial).map_err(|error| bad(&error))?,
+    })
 }
 
 impl Signer {
@@ -149,7 +168,8 @@ pub(crate) fn cannot_sign(detail: String) -> BrokerError {
 fn unwrap(key: &SigningKey, sealer: &Sealer) -> Result<Zeroizing<Vec<u8>>, Outage> {
     sealer.open(&key.sealed).map(Zeroizing::new).ok_or_else(|| {
         Outage(format!(
-            "signing key {} was wrapped under another master key: put that key back into the key file",
+            "signing key {} was wrapped under another master key: put that key back into the key file; or, if it is lost, \
+             make another signing key with `doorward key replace`",
             key.id
         ))
     })
@@ -161,7 +181,6 @@ fn bad(error: &BadSigningKey) -> Outage {
 
 #[cfg(test)]
 mod tests {
-    use doorward_core::time::Timestamp;
     use doorward_store::MemoryStore;
     use serde_json::json;
 

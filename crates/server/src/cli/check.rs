@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::directory_file::Written;
 use crate::http::tls::Certificate;
 use crate::keyfile;
+use crate::signing::Signer;
 
 /// Before this, a clock is not merely wrong: it was never set. 2026-01-01.
 const EARLIEST: Timestamp = Timestamp::from_seconds(1_767_225_600);
@@ -61,6 +62,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     } else {
         report.line("listen", listen(&config));
     }
+    report.line("signing key", signing_key(&config));
     report.line("clock", clock());
     check_sources::run(&config, &mut report);
     check_broker::run(&options.broker, &config, &mut report);
@@ -208,6 +210,26 @@ fn store(config: &Config, read_all: bool) -> anyhow::Result<Store> {
             Err(error) => Err(error.into()),
         },
     }
+}
+
+/// Whether the key that signs web identity tokens can be opened with the master key.
+fn signing_key(config: &Config) -> anyhow::Result<String> {
+    let location = config.location().map_err(|why| anyhow!(why))?;
+    let kept = run::block_on(async {
+        match doorward_store::open_directory(&location).await {
+            Ok(access) => Ok(Some(access.signing_keys().await?)),
+            Err(OpenError::Behind { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    })?;
+    let Some(kept) = kept else {
+        return Ok("not looked at, since the database has to be brought forward first".to_owned());
+    };
+    let Some(key) = kept.keys.last() else {
+        return Ok("none yet; a server with a web-identity broker makes one when it starts".to_owned());
+    };
+    Signer::of(&kept, &keyfile::load(&config.key_file().map_err(|why| anyhow!(why))?)?)?;
+    Ok(key.id.clone())
 }
 
 fn listen(config: &Config) -> anyhow::Result<String> {

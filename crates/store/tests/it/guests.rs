@@ -124,7 +124,22 @@ async fn of_guests_and_servers_that_replace_one_version_one_wins() {
 }
 
 #[tokio::test]
-async fn a_guest_replaces_nothing_but_the_directory_and_by_nothing_wrong() {
+async fn signing_keys_are_replaced_beside_a_server_with_the_same_guard() {
+    let embedded = Embedded::new();
+    let store = &embedded.store();
+    commit(store, [replace_keys(0, &[1])]).await;
+    let guest = guest(embedded.dir.path()).await;
+    assert_eq!(guest.replace(replace_keys(0, &[2])).await, Err(CommitError::Conflict));
+    guest.replace(replace_keys(1, &[2])).await.unwrap();
+    conflicts(store, [replace_keys(1, &[3])]).await;
+    assert_eq!(guest.signing_keys().await.unwrap().keys, [signing_key(2)]);
+    drop(guest);
+    let kept = stored_keys(&embedded.reopened().await.store()).await;
+    assert_eq!((kept.version, kept.keys), (2, vec![signing_key(2)]));
+}
+
+#[tokio::test]
+async fn a_guest_replaces_nothing_but_directory_and_signing_keys_and_by_nothing_wrong() {
     let embedded = Embedded::new();
     let guest = guest(embedded.dir.path()).await;
     for (change, why) in [
