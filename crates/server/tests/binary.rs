@@ -78,7 +78,11 @@ async fn a_signing_key_whose_master_key_is_lost_can_be_replaced() {
     assert!(lost.starts_with("WRONG ") && lost.contains("`doorward key replace`"), "{lost}");
     let output = doorward(&["key", "replace", "-c", folder.path().join("doorward.toml").to_str().unwrap()]);
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && said.contains("start every server again"), "{said}{:?}", output.stderr);
+    assert!(
+        output.status.success() && said.contains("start every server again"),
+        "{said}{:?}",
+        output.stderr
+    );
     let after = checked(folder.path(), "signing key");
     assert!(after.starts_with("ok ") && after != before, "{after}");
 }
