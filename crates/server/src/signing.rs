@@ -1,5 +1,5 @@
-//! The key that signs web identity tokens. It is made when it is first needed, since that takes a while and many servers
-//! never do, and all nodes share it through the store.
+//! The key that signs web identity tokens. It is made when a server that needs one first starts, since that takes a while
+//! and many servers never do, and all nodes share it through the store.
 
 use std::sync::Arc;
 
@@ -58,6 +58,13 @@ impl Signing {
     /// [`Outage`] when the store fails, or its key cannot be unwrapped.
     pub async fn signer(&self) -> Result<Arc<Signer>, Outage> {
         self.signer.get_or_try_init(|| self.load()).await.cloned()
+    }
+
+    /// The public half of the key, if this server needs one: it signs from its start on. None is made for those who ask,
+    /// since anybody may.
+    #[must_use]
+    pub fn published(&self) -> Option<&Jwk> {
+        self.signer.get().map(|signer| &signer.jwk)
     }
 
     async fn load(&self) -> Result<Arc<Signer>, Outage> {
