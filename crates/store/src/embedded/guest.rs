@@ -45,7 +45,8 @@ pub(crate) struct Guest {
 struct Entered {
     connection: Connection,
     database: PathBuf,
-    _guests: File,
+    /// None while only reading where no server of this version was yet: who reads makes nothing.
+    guests: Option<File>,
 }
 
 impl Guest {
@@ -142,6 +143,9 @@ impl Guest {
             Some(entered) => entered,
             None => self.make().map_err(|error| outage(&error))?,
         };
+        if entered.guests.is_none() {
+            entered.guests = Some(files::share_with_guests(&self.dir).map_err(|error| outage(&error))?);
+        }
         // After a failure the connection is not used again.
         entered.write(what, make)?;
         self.entered = Some(entered);
@@ -178,14 +182,14 @@ impl Entered {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(why) => return Err(OpenError::Directory { path: database, why }),
         }
-        let guests = files::share_with_guests(dir)?;
+        let guests = files::share_with_guests_that_were(dir)?;
         let sqlite = |error| files::sqlite_error(&database, &error);
         let connection = files::connect_writer(&database).map_err(sqlite)?;
         if !has_our_schema(&connection, &database)? {
             return Ok(None);
         }
         schema::write_ahead(&connection).map_err(sqlite)?;
-        Ok(Some(Self { connection, database, _guests: guests }))
+        Ok(Some(Self { connection, database, guests }))
     }
 
     fn write(

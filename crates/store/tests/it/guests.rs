@@ -123,6 +123,21 @@ async fn of_guests_and_servers_that_replace_one_version_one_wins() {
     }
 }
 
+/// A guest may be another user, such as root, and a file of theirs would be closed to the server.
+#[tokio::test]
+async fn who_reads_makes_no_file_and_a_server_makes_what_guests_need() {
+    let embedded = Embedded::new();
+    let lock = embedded.dir.path().join("guests");
+    assert_eq!(std::fs::metadata(&lock).unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::remove_file(&lock).unwrap();
+    let guest = guest(embedded.dir.path()).await;
+    assert_eq!(guest.read().await.unwrap().version(), 0);
+    guest.signing_keys().await.unwrap();
+    assert!(!lock.exists(), "a reader made it");
+    guest.replace(replace_directory(0, &["alice"])).await.unwrap();
+    assert!(lock.exists(), "who writes keeps copies away");
+}
+
 #[tokio::test]
 async fn signing_keys_are_replaced_beside_a_server_with_the_same_guard() {
     let embedded = Embedded::new();
