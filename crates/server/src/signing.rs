@@ -69,27 +69,38 @@ impl Signing {
 
     async fn load(&self) -> Result<Arc<Signer>, Outage> {
         loop {
-            let SigningKeys { version, keys } = self.store.signing_keys().await?;
-            let (keys, done) = match keys.last() {
-                None => {
-                    let key = make(&self.sealer, &*self.entropy, self.clock.now()).await?;
-                    (vec![key], "made a key for web identity tokens")
-                }
-                Some(key) if self.sealer.is_current(&key.sealed) => {
-                    return Signer::open(key, &self.sealer, self.x5c).map(Arc::new);
-                }
-                // The master key that it was wrapped under is going to be taken away.
-                Some(_) => {
-                    (self.wrapped_anew(keys)?, "wrapped the signing keys under the current master key")
-                }
-            };
-            match self.store.commit(vec![Change::ReplaceSigningKeys { from: version, keys }]).await {
-                Ok(()) => info!("{done}"),
-                // Another node did it at the same time, which is as good.
-                Err(CommitError::Conflict) => {}
-                Err(CommitError::Outage(outage)) => return Err(outage),
+            let SigningKeys { version, keys } = self.wrap_anew().await?;
+            if let Some(key) = keys.last() {
+                return Signer::open(key, &self.sealer, self.x5c).map(Arc::new);
             }
+            let key = make(&self.sealer, &*self.entropy, self.clock.now()).await?;
+            self.replace(version, vec![key], "made a key for web identity tokens").await?;
         }
+    }
+
+    /// Wraps the keys that there are under the current master key, since the one before is going to be taken away.
+    ///
+    /// # Errors
+    /// [`Outage`] when the store fails, or a key cannot be unwrapped.
+    pub async fn wrap_anew(&self) -> Result<SigningKeys, Outage> {
+        loop {
+            let kept = self.store.signing_keys().await?;
+            if kept.keys.iter().all(|key| self.sealer.is_current(&key.sealed)) {
+                return Ok(kept);
+            }
+            let keys = self.wrapped_anew(kept.keys)?;
+            self.replace(kept.version, keys, "wrapped the signing keys under the current master key").await?;
+        }
+    }
+
+    async fn replace(&self, from: u64, keys: Vec<SigningKey>, done: &str) -> Result<(), Outage> {
+        match self.store.commit(vec![Change::ReplaceSigningKeys { from, keys }]).await {
+            Ok(()) => info!("{done}"),
+            // Another node did it at the same time, which is as good.
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Outage(outage)) => return Err(outage),
+        }
+        Ok(())
     }
 
     fn wrapped_anew(&self, keys: Vec<SigningKey>) -> Result<Vec<SigningKey>, Outage> {
@@ -231,6 +242,18 @@ mod tests {
         assert_eq!(node_with(&store, &both).signer().await.unwrap().jwk, first.jwk);
         assert_eq!(node(&store, 2).signer().await.unwrap().jwk, first.jwk);
         assert_eq!(store.signing_keys().await.unwrap().version, 2, "it is wrapped anew once");
+    }
+
+    /// A server without a broker that needs the key may get one after the old master key is gone.
+    #[tokio::test]
+    async fn a_start_wraps_a_key_anew_that_it_does_not_need_and_makes_none() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let both = KeyRing::parse(&format!("{}\n{}\n", "02".repeat(32), "01".repeat(32))).unwrap();
+        node_with(&store, &both).wrap_anew().await.unwrap();
+        assert_eq!(store.signing_keys().await.unwrap(), SigningKeys::default());
+        let first = node(&store, 1).signer().await.unwrap();
+        node_with(&store, &both).wrap_anew().await.unwrap();
+        assert_eq!(node(&store, 2).signer().await.unwrap().jwk, first.jwk);
     }
 
     #[tokio::test]
