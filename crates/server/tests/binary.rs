@@ -86,3 +86,15 @@ async fn a_signing_key_whose_master_key_is_lost_can_be_replaced() {
     let after = checked(folder.path(), "signing key");
     assert!(after.starts_with("ok ") && after != before, "{after}");
 }
+
+#[tokio::test]
+async fn check_makes_the_brokers_as_a_server_would() {
+    let folder = folder_with_a_signing_key(1).await;
+    assert_eq!(checked(folder.path(), "brokers"), "ok    brokers: storage");
+    let config = folder.path().join("doorward.toml");
+    let text = std::fs::read_to_string(&config).unwrap() + "ca_file = \"missing.pem\"\n";
+    std::fs::write(&config, text).unwrap();
+    let wrong = checked(folder.path(), "brokers");
+    assert!(wrong.starts_with("WRONG ") && wrong.contains("brokers.storage: "), "{wrong}");
+    assert!(wrong.contains("missing.pem"), "{wrong}");
+}
