@@ -62,7 +62,8 @@ pub fn missing_from_used_directory(file: &Path) -> anyhow::Result<()> {
     if file.with_file_name("doorward.db").exists() {
         bail!(
             "the key file {} is gone, but its database is there: restore the key from your copy; or, if it is lost, make \
-             another with `openssl rand -hex 32` (mode 600), and everybody registers and signs in again",
+             another with `openssl rand -hex 32` (mode 600), and everybody registers and signs in again; where there are \
+             web-identity brokers, `doorward key replace` then makes another signing key",
             file.display()
         );
     }

@@ -1,12 +1,13 @@
-//! The key that signs web identity tokens. It is made when it is first needed, since that takes a while and many servers
-//! never do, and all nodes share it through the store.
+//! The key that signs web identity tokens. It is made when a server that needs one first starts, since that takes a while
+//! and many servers never do, and all nodes share it through the store.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use doorward_core::credentials::{BrokerError, BrokerStep, SharedEntropy};
+use doorward_core::credentials::{BrokerError, BrokerStep, Entropy, SharedEntropy};
 use doorward_core::signing_key::{SigningAlgorithm, SigningKey, SigningKeys};
 use doorward_core::store::{CommitError, Outage, Store};
+use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
 use doorward_keys::signing::{BadSigningKey, Jwk, SigningPair};
 use doorward_keys::{KeyRing, Sealer};
@@ -59,26 +60,47 @@ impl Signing {
         self.signer.get_or_try_init(|| self.load()).await.cloned()
     }
 
+    /// The public half of the key, if this server needs one: it signs from its start on. None is made for those who ask,
+    /// since anybody may.
+    #[must_use]
+    pub fn published(&self) -> Option<&Jwk> {
+        self.signer.get().map(|signer| &signer.jwk)
+    }
+
     async fn load(&self) -> Result<Arc<Signer>, Outage> {
         loop {
-            let SigningKeys { version, keys } = self.store.signing_keys().await?;
-            let (keys, done) = match keys.last() {
-                None => (vec![self.make().await?], "made a key for web identity tokens"),
-                Some(key) if self.sealer.is_current(&key.sealed) => {
-                    return Signer::open(key, &self.sealer, self.x5c).map(Arc::new);
-                }
-                // The master key that it was wrapped under is going to be taken away.
-                Some(_) => {
-                    (self.wrapped_anew(keys)?, "wrapped the signing keys under the current master key")
-                }
-            };
-            match self.store.commit(vec![Change::ReplaceSigningKeys { from: version, keys }]).await {
-                Ok(()) => info!("{done}"),
-                // Another node did it at the same time, which is as good.
-                Err(CommitError::Conflict) => {}
-                Err(CommitError::Outage(outage)) => return Err(outage),
+            let SigningKeys { version, keys } = self.wrap_anew().await?;
+            if let Some(key) = keys.last() {
+                return Signer::open(key, &self.sealer, self.x5c).map(Arc::new);
             }
+            let key = make(&self.sealer, &*self.entropy, self.clock.now()).await?;
+            self.replace(version, vec![key], "made a key for web identity tokens").await?;
         }
+    }
+
+    /// Wraps the keys that there are under the current master key, since the one before is going to be taken away.
+    ///
+    /// # Errors
+    /// [`Outage`] when the store fails, or a key cannot be unwrapped.
+    pub async fn wrap_anew(&self) -> Result<SigningKeys, Outage> {
+        loop {
+            let kept = self.store.signing_keys().await?;
+            if kept.keys.iter().all(|key| self.sealer.is_current(&key.sealed)) {
+                return Ok(kept);
+            }
+            let keys = self.wrapped_anew(kept.keys)?;
+            self.replace(kept.version, keys, "wrapped the signing keys under the current master key").await?;
+        }
+    }
+
+    async fn replace(&self, from: u64, keys: Vec<SigningKey>, done: &str) -> Result<(), Outage> {
+        match self.store.commit(vec![Change::ReplaceSigningKeys { from, keys }]).await {
+            Ok(()) => info!("{done}"),
+            // Another node did it at the same time, which is as good.
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Outage(outage)) => return Err(outage),
+        }
+        Ok(())
     }
 
     fn wrapped_anew(&self, keys: Vec<SigningKey>) -> Result<Vec<SigningKey>, Outage> {
@@ -88,22 +110,37 @@ impl Signing {
         };
         keys.into_iter().map(wrap).collect()
     }
+}
 
-    async fn make(&self) -> Result<SigningKey, Outage> {
-        let generated = tokio::task::spawn_blocking(SigningPair::generate).await;
-        let private = generated.map_err(|error| Outage(error.to_string()))?.map_err(|error| bad(&error))?;
-        let pair = SigningPair::from_pkcs8(&private).map_err(|error| bad(&error))?;
-        // A serial number is positive (RFC 5280 section 4.1.2.2).
-        let mut serial: [u8; 16] = draw(&*self.entropy);
-        serial[0] = serial[0] & 0x7f | 0x40;
-        Ok(SigningKey {
-            id: pair.jwk().kid.clone(),
-            algorithm: SigningAlgorithm::Rs256,
-            made_at: self.clock.now(),
-            sealed: self.sealer.seal(&private, draw(&*self.entropy)),
-            certificate: pair.certificate(serial).map_err(|error| bad(&error))?,
-        })
-    }
+/// The change that puts a new key in the place of all of `kept`, wrapped under `keys`; and the new key's id. A key that
+/// leaked, or whose master key is lost, can then be used by nobody once the servers have started again.
+///
+/// # Errors
+/// [`Outage`] when the cryptography library fails.
+pub async fn replacement(
+    kept: &SigningKeys,
+    keys: &KeyRing,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+) -> Result<(String, Change), Outage> {
+    let key = make(&keys.sealer(PURPOSE), entropy, now).await?;
+    Ok((key.id.clone(), Change::ReplaceSigningKeys { from: kept.version, keys: vec![key] }))
+}
+
+async fn make(sealer: &Sealer, entropy: &dyn Entropy, now: Timestamp) -> Result<SigningKey, Outage> {
+    let generated = tokio::task::spawn_blocking(SigningPair::generate).await;
+    let private = generated.map_err(|error| Outage(error.to_string()))?.map_err(|error| bad(&error))?;
+    let pair = SigningPair::from_pkcs8(&private).map_err(|error| bad(&error))?;
+    // A serial number is positive (RFC 5280 section 4.1.2.2).
+    let mut serial: [u8; 16] = draw(entropy);
+    serial[0] = serial[0] & 0x7f | 0x40;
+    Ok(SigningKey {
+        id: pair.jwk().kid.clone(),
+        algorithm: SigningAlgorithm::Rs256,
+        made_at: now,
+        sealed: sealer.seal(&private, draw(entropy)),
+        certificate: pair.certificate(serial).map_err(|error| bad(&error))?,
+    })
 }
 
 impl Signer {
@@ -149,7 +186,8 @@ pub(crate) fn cannot_sign(detail: String) -> BrokerError {
 fn unwrap(key: &SigningKey, sealer: &Sealer) -> Result<Zeroizing<Vec<u8>>, Outage> {
     sealer.open(&key.sealed).map(Zeroizing::new).ok_or_else(|| {
         Outage(format!(
-            "signing key {} was wrapped under another master key: put that key back into the key file",
+            "signing key {} was wrapped under another master key: put that key back into the key file; or, if it is lost, \
+             make another signing key with `doorward key replace`",
             key.id
         ))
     })
@@ -161,7 +199,6 @@ fn bad(error: &BadSigningKey) -> Outage {
 
 #[cfg(test)]
 mod tests {
-    use doorward_core::time::Timestamp;
     use doorward_store::MemoryStore;
     use serde_json::json;
 
@@ -205,6 +242,18 @@ mod tests {
         assert_eq!(node_with(&store, &both).signer().await.unwrap().jwk, first.jwk);
         assert_eq!(node(&store, 2).signer().await.unwrap().jwk, first.jwk);
         assert_eq!(store.signing_keys().await.unwrap().version, 2, "it is wrapped anew once");
+    }
+
+    /// A server without a broker that needs the key may get one after the old master key is gone.
+    #[tokio::test]
+    async fn a_start_wraps_a_key_anew_that_it_does_not_need_and_makes_none() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let both = KeyRing::parse(&format!("{}\n{}\n", "02".repeat(32), "01".repeat(32))).unwrap();
+        node_with(&store, &both).wrap_anew().await.unwrap();
+        assert_eq!(store.signing_keys().await.unwrap(), SigningKeys::default());
+        let first = node(&store, 1).signer().await.unwrap();
+        node_with(&store, &both).wrap_anew().await.unwrap();
+        assert_eq!(node(&store, 2).signer().await.unwrap().jwk, first.jwk);
     }
 
     #[tokio::test]

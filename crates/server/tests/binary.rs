@@ -3,11 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not know for tests")]
 
-use std::fs;
-use std::io;
+use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::{fs, io};
 
-use doorward_store::EmbeddedStore;
+use doorward::ambient::{Clock, OsEntropy};
+use doorward::signing::Signing;
+use doorward_keys::KeyRing;
+use doorward_store::{EmbeddedStore, Location, Opened};
 
 fn doorward(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_doorward")).args(words).output().unwrap()
@@ -71,4 +75,69 @@ fn a_check_whose_reader_has_seen_enough_goes_on_to_its_end() {
     // No start URL that AWS CLIs take is among what is wrong.
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert_eq!(said, "");
+}
+
+/// A folder with a configuration, and a data directory whose signing key is sealed under this master key.
+async fn folder_with_a_signing_key(master: u8) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("doorward.toml"),
+        "listen = \"127.0.0.1:0\"\npublic_url = \"http://127.0.0.1:8080\"\ndata_dir = \"data\"\n\
+         [brokers.storage]\nkind = \"web-identity\"\nsts_endpoint = \"http://127.0.0.1:9\"\naudience = \"storage\"\n",
+    )
+    .unwrap();
+    let location = Location::Embedded(folder.path().join("data"));
+    let Opened { store, closer } = doorward_store::open(&location).unwrap();
+    let keys = KeyRing::new(&[master; 32]);
+    let (clock, entropy) = (Arc::new(Clock::system()), Arc::new(OsEntropy::default()));
+    Signing::new(store, clock, entropy, &keys, false).signer().await.unwrap();
+    closer.close().await.unwrap();
+    set_master_key(folder.path(), master);
+    folder
+}
+
+fn set_master_key(folder: &Path, master: u8) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = folder.join("data/master.key");
+    std::fs::write(&file, format!("{master:02x}").repeat(32)).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// What `doorward check` says of this.
+fn checked(folder: &Path, what: &str) -> String {
+    let output = doorward(&["check", "-c", folder.join("doorward.toml").to_str().unwrap()]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let line = said.lines().find(|line| line.contains(&format!(" {what}: ")));
+    line.unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
+#[tokio::test]
+async fn a_signing_key_whose_master_key_is_lost_can_be_replaced() {
+    let folder = folder_with_a_signing_key(1).await;
+    let before = checked(folder.path(), "signing key");
+    assert!(before.starts_with("ok "), "{before}");
+    set_master_key(folder.path(), 2);
+    let lost = checked(folder.path(), "signing key");
+    assert!(lost.starts_with("WRONG ") && lost.contains("`doorward key replace`"), "{lost}");
+    let output = doorward(&["key", "replace", "-c", folder.path().join("doorward.toml").to_str().unwrap()]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && said.contains("start every server again"),
+        "{said}{:?}",
+        output.stderr
+    );
+    let after = checked(folder.path(), "signing key");
+    assert!(after.starts_with("ok ") && after != before, "{after}");
+}
+
+#[tokio::test]
+async fn check_makes_the_brokers_as_a_server_would() {
+    let folder = folder_with_a_signing_key(1).await;
+    assert_eq!(checked(folder.path(), "brokers"), "ok    brokers: storage");
+    let config = folder.path().join("doorward.toml");
+    let text = std::fs::read_to_string(&config).unwrap() + "ca_file = \"missing.pem\"\n";
+    std::fs::write(&config, text).unwrap();
+    let wrong = checked(folder.path(), "brokers");
+    assert!(wrong.starts_with("WRONG ") && wrong.contains("brokers.storage: "), "{wrong}");
+    assert!(wrong.contains("missing.pem"), "{wrong}");
 }

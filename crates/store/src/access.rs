@@ -1,4 +1,4 @@
-//! The directory, and what belongs to it: for a process that reads or replaces it and is no server.
+//! The directory, what belongs to it, and the signing keys: for a process that reads or replaces them and is no server.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -90,22 +90,25 @@ impl DirectoryAccess {
         }
     }
 
-    /// Makes a change of kind [`Change::ReplaceDirectory`], with the same guard and as durably as a server. Where there
-    /// is nothing yet, what a server would make at its first start is made first. Servers see it within a second.
+    /// Makes a change of kind [`Change::ReplaceDirectory`] or [`Change::ReplaceSigningKeys`], with the same guard and as
+    /// durably as a server. Where there is nothing yet, what a server would make at its first start is made first.
+    /// Servers see another directory within a second, and other signing keys when they start.
     ///
     /// # Errors
     /// As [`Store::commit`]. A change of another kind is an outage.
     pub async fn replace(&self, change: Change) -> Result<(), CommitError> {
-        let Change::ReplaceDirectory { from, file, departed } = change else {
-            return Err(Outage("only the directory can be replaced here".into()).into());
-        };
-        match &self.0 {
-            Access::Embedded(guest) => {
+        match (&self.0, change) {
+            (Access::Embedded(guest), Change::ReplaceDirectory { from, file, departed }) => {
                 embedded(guest, move |guest| guest.replace(from, &file, &departed)).await
             }
-            Access::Postgres(store) => {
-                store.commit(vec![Change::ReplaceDirectory { from, file, departed }]).await
+            (Access::Embedded(guest), Change::ReplaceSigningKeys { from, keys }) => {
+                embedded(guest, move |guest| guest.replace_signing_keys(from, &keys)).await
             }
+            (
+                Access::Postgres(store),
+                change @ (Change::ReplaceDirectory { .. } | Change::ReplaceSigningKeys { .. }),
+            ) => store.commit(vec![change]).await,
+            _ => Err(Outage("only the directory and the signing keys can be replaced here".into()).into()),
         }
     }
 }

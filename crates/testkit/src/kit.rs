@@ -104,6 +104,7 @@ pub struct Kit {
     clock: Arc<Clock>,
     store: Arc<WatchedStore>,
     closer: Closer,
+    signing: Arc<Signing>,
     base: String,
 }
 
@@ -159,7 +160,7 @@ impl Kit {
             entropy,
             brokers: setup.brokers.clone().unwrap_or_else(|| brokers::built_in(built_in)),
             identity,
-            signing,
+            signing: Arc::clone(&signing),
             policy: Policy {
                 registration: RegistrationPolicy {
                     redirect_uris: setup.redirect_uris.clone(),
@@ -174,7 +175,7 @@ impl Kit {
             },
             development,
         }));
-        let kit = Self { server: Server::new(&app), app, clock, store, closer: opened.closer, base };
+        let kit = Self { server: Server::new(&app), app, clock, store, closer: opened.closer, base, signing };
         kit.replace_directory(setup.directory).await;
         kit
     }
@@ -195,6 +196,11 @@ impl Kit {
     #[must_use]
     pub fn store(&self) -> &WatchedStore {
         &self.store
+    }
+
+    /// Makes the key that signs web identity tokens, as a server with a broker that needs it does when it starts.
+    pub async fn make_signing_key(&self) {
+        self.signing.signer().await.expect("a key can be made");
     }
 
     /// Its origin.

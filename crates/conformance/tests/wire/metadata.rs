@@ -1,6 +1,7 @@
 //! What backends fetch to verify web identity tokens: T79.
 
 use axum::body::Body;
+use doorward_core::store::Store as _;
 use doorward_testkit::{Answer, Kit};
 use http::Request;
 
@@ -16,6 +17,10 @@ async fn t79_the_issuer_publishes_where_its_keys_are_and_rsa_keys_alone() {
     let configuration = configuration.json();
     assert_eq!(configuration["issuer"], kit.base());
     let path = configuration["jwks_uri"].as_str().unwrap().strip_prefix(kit.base()).unwrap();
+    let nobody_needs_one = get(&kit, path).await.json();
+    assert_eq!(nobody_needs_one["keys"].as_array(), Some(&Vec::new()));
+    assert!(kit.store().signing_keys().await.unwrap().keys.is_empty(), "nor does a question make one");
+    kit.make_signing_key().await;
     let keys = get(&kit, path).await.json();
     let keys = keys["keys"].as_array().unwrap();
     assert_eq!(keys.len(), 1);

@@ -67,14 +67,12 @@ const MOST_SUGGESTIONS: usize = 100;
 /// can make billions of them.
 pub const MOST_ASSIGNMENTS: usize = 1_000_000;
 
+/// The lists of a directory file, in the order in which their problems are told.
+const LISTS: [&str; 5] = ["people", "groups", "accounts", "permission_sets", "assignments"];
+
 /// Everything that is wrong with `file`.
 pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {
-    let mut found = Found(Vec::new());
-    let people = found.names("people", "person", file.people.iter().map(|person| &person.user_name));
-    let groups = found.names("groups", "group", file.groups.iter().map(|group| &group.name));
-    let accounts = found.names("accounts", "account", file.accounts.iter().map(|account| &account.id));
-    let sets =
-        found.names("permission_sets", "permission set", file.permission_sets.iter().map(|set| &set.name));
+    let mut found = Found(contradictions(file));
     for (nth, person) in file.people.iter().enumerate() {
         let (at, name) = (Place::entry("people", nth), format!("person {}", person.user_name));
         found.text(at, &name, "display_name", person.display_name.as_deref(), 1..=1024);
@@ -83,10 +81,6 @@ pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {
             let why = "signs in with a password_hash or through an identity_source, and not both";
             found.add(at.member("identity_source"), format!("{name}: {why}"));
         }
-    }
-    for (nth, group) in file.groups.iter().enumerate() {
-        let at = Place::entry("groups", nth).member("members");
-        found.known(at, &format!("group {}", group.name), "person", &group.members, &people);
     }
     for (nth, account) in file.accounts.iter().enumerate() {
         let (at, name) = (Place::entry("accounts", nth), format!("account {}", account.id));
@@ -99,14 +93,33 @@ pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {
     }
     let mut combinations = 0_usize;
     for (nth, assignment) in file.assignments.iter().enumerate() {
-        let (at, name) = (Place::entry("assignments", nth), format!("assignment {}", nth + 1));
         let fitted = combinations <= MOST_ASSIGNMENTS;
         combinations = combinations.saturating_add(assignment.combinations());
         if fitted && combinations > MOST_ASSIGNMENTS {
             let why = "with it there are more than a million combinations of one person or group, one account and one \
                        permission set: assign to groups";
-            found.add(at, format!("{name}: {why}"));
+            found.add(Place::entry("assignments", nth), format!("assignment {}: {why}", nth + 1));
         }
+    }
+    // A list's problems together, whichever of the two found them.
+    found.0.sort_by_key(|problem| LISTS.iter().position(|list| *list == problem.at.list));
+    found.0
+}
+
+/// Where `file` does not fit together: names that occur twice, and names of nothing.
+pub(super) fn contradictions(file: &DirectoryFile) -> Vec<DirectoryProblem> {
+    let mut found = Found(Vec::new());
+    let people = found.names("people", "person", file.people.iter().map(|person| &person.user_name));
+    let groups = found.names("groups", "group", file.groups.iter().map(|group| &group.name));
+    let accounts = found.names("accounts", "account", file.accounts.iter().map(|account| &account.id));
+    let sets =
+        found.names("permission_sets", "permission set", file.permission_sets.iter().map(|set| &set.name));
+    for (nth, group) in file.groups.iter().enumerate() {
+        let at = Place::entry("groups", nth).member("members");
+        found.known(at, &format!("group {}", group.name), "person", &group.members, &people);
+    }
+    for (nth, assignment) in file.assignments.iter().enumerate() {
+        let (at, name) = (Place::entry("assignments", nth), format!("assignment {}", nth + 1));
         found.known(at.member("people"), &name, "person", &assignment.people, &people);
         found.known(at.member("groups"), &name, "group", &assignment.groups, &groups);
         found.known(at.member("accounts"), &name, "account", &assignment.accounts, &accounts);

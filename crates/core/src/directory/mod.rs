@@ -54,6 +54,27 @@ impl Directory {
         if !problems.is_empty() {
             return Err(DirectoryProblems(problems));
         }
+        Ok(Self::index(file, departed, version))
+    }
+
+    /// Indexes a file that was checked when it was written, by this doorward or one before. What it says must fit
+    /// together; limits that have come since are for whoever writes the next one.
+    ///
+    /// # Errors
+    /// All that does not fit together, each line naming the entry.
+    pub fn stored(
+        file: DirectoryFile,
+        departed: Departures,
+        version: u64,
+    ) -> Result<Self, DirectoryProblems> {
+        let problems = check::contradictions(&file);
+        if !problems.is_empty() {
+            return Err(DirectoryProblems(problems));
+        }
+        Ok(Self::index(file, departed, version))
+    }
+
+    fn index(file: DirectoryFile, departed: Departures, version: u64) -> Self {
         let mut accounts: Vec<usize> = (0..file.accounts.len()).collect();
         accounts.sort_by(|one, other| file.accounts[*one].id.cmp(&file.accounts[*other].id));
         let ranks: HashMap<&AccountId, u32> =
@@ -89,17 +110,7 @@ impl Directory {
             file.people.iter().enumerate().map(|(at, person)| (person.user_name.clone(), at)).collect();
         let permission_sets =
             file.permission_sets.iter().enumerate().map(|(at, set)| (set.name.clone(), at)).collect();
-        Ok(Self {
-            version,
-            file,
-            departed,
-            people,
-            accounts,
-            permission_sets,
-            groups_of,
-            of_person,
-            of_group,
-        })
+        Self { version, file, departed, people, accounts, permission_sets, groups_of, of_person, of_group }
     }
 
     /// Which version of the directory this is; the store counts up with each replacement.

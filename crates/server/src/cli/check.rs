@@ -6,19 +6,25 @@ use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, ensure};
+use doorward_core::credentials::SharedEntropy;
 use doorward_core::directory::{DirectoryFile, DirectoryProblems};
 use doorward_core::time::Timestamp;
+use doorward_keys::{KeyRing, MASTER_BYTES};
 use doorward_store::postgres::Schema;
-use doorward_store::{EmbeddedStore, Location, OpenError, PostgresStore};
+use doorward_store::{EmbeddedStore, Location, MemoryStore, OpenError, PostgresStore};
+use doorward_upstream::credentials::web_identity::IdentityTokens;
 
 use super::{check_broker, check_sources, run, serve};
-use crate::ambient::Clock;
+use crate::ambient::{Clock, OsEntropy};
+use crate::brokers;
 use crate::config::Config;
 use crate::directory_file::Written;
 use crate::http::tls::Certificate;
 use crate::keyfile;
+use crate::signing::{Signer, Signing};
 
 /// Before this, a clock is not merely wrong: it was never set. 2026-01-01.
 const EARLIEST: Timestamp = Timestamp::from_seconds(1_767_225_600);
@@ -62,6 +68,8 @@ pub(super) fn run(options: &Options) -> ExitCode {
     } else {
         report.line("listen", listen(&config));
     }
+    report.line("signing key", signing_key(&config));
+    report.line("brokers", brokers(&config));
     report.line("clock", clock());
     check_sources::run(&config, &mut report);
     check_broker::run(&options.broker, &config, &mut report);
@@ -214,6 +222,41 @@ fn store(config: &Config, read_all: bool) -> anyhow::Result<Store> {
             Err(error) => Err(error.into()),
         },
     }
+}
+
+/// Whether the key that signs web identity tokens can be opened with the master key.
+fn signing_key(config: &Config) -> anyhow::Result<String> {
+    let location = config.location().map_err(|why| anyhow!(why))?;
+    let kept = run::block_on(async {
+        match doorward_store::open_directory(&location).await {
+            Ok(access) => Ok(Some(access.signing_keys().await?)),
+            Err(OpenError::Behind { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    })?;
+    let Some(kept) = kept else {
+        return Ok("not looked at, since the database has to be brought forward first".to_owned());
+    };
+    let Some(key) = kept.keys.last() else {
+        return Ok("none yet; a server with a web-identity broker makes one when it starts".to_owned());
+    };
+    Signer::of(&kept, &keyfile::load(&config.key_file().map_err(|why| anyhow!(why))?)?)?;
+    Ok(key.id.clone())
+}
+
+/// Makes the brokers as a server does when it starts, and asks none of them anything.
+fn brokers(config: &Config) -> anyhow::Result<String> {
+    let entropy: SharedEntropy = Arc::new(OsEntropy::default());
+    // The real ones may not be there yet, and nothing is made or signed with these.
+    let keys = KeyRing::new(&[0; MASTER_BYTES]);
+    let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(Clock::system()));
+    let tokens: Arc<dyn IdentityTokens> =
+        Arc::new(Signing::new(store, clock, Arc::clone(&entropy), &keys, false));
+    let site = serve::site(config)?;
+    let made = brokers::configured(config, site.base(), &tokens, &keys, &entropy);
+    let made = run::block_on(made)?;
+    let names: Vec<String> = made.names().map(ToString::to_string).collect();
+    Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
 }
 
 fn listen(config: &Config) -> anyhow::Result<String> {

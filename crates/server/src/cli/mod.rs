@@ -11,6 +11,7 @@ mod copy;
 mod dev;
 mod directory;
 mod hash_password;
+mod key;
 mod progress;
 mod run;
 mod serve;
@@ -40,6 +41,9 @@ enum Command {
     Restore(copy::RestoreOptions),
     /// Move everything to another data directory or database, while no server runs.
     Migrate(copy::MigrateOptions),
+    /// The key that signs web identity tokens.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Print the hash of a password, for `password_hash` in the directory file.
     HashPassword,
 }
@@ -58,6 +62,9 @@ impl Cli {
             Command::Backup(options) => copy::backup(&options).map(|()| ExitCode::SUCCESS),
             Command::Restore(options) => copy::restore(&options).map(|()| ExitCode::SUCCESS),
             Command::Migrate(options) => copy::migrate(&options).map(|()| ExitCode::SUCCESS),
+            Command::Key(key::Command::Replace(options)) => {
+                key::replace(&options).map(|()| ExitCode::SUCCESS)
+            }
             Command::HashPassword => hash_password::run().map(|()| ExitCode::SUCCESS),
         }
     }

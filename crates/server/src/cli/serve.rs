@@ -65,6 +65,9 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let brokers = brokers::configured(&config, site.base(), &tokens, &keys, &entropy).await?;
     if config.brokers.values().any(|broker| broker.kind == BrokerKind::WebIdentity) {
         signing.signer().await?;
+    } else if let Err(outage) = signing.wrap_anew().await {
+        // Nothing is signed with it here.
+        warn!("the signing key was not looked after: {outage}");
     }
     let sources = config.identity_sources(site.base()).map_err(|why| anyhow!(why))?;
     let identity = Identity::new(sources, store.clone(), clock.clone(), entropy.clone(), &keys);

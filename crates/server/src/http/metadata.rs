@@ -3,7 +3,6 @@
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use doorward_wire::fault::OidcFault;
 use doorward_wire::oauth::metadata;
 
 use super::answer;
@@ -14,15 +13,9 @@ pub(crate) async fn configuration(received: Received) -> Response {
     public(metadata::configuration(received.app.site.base()))
 }
 
-/// `GET /.well-known/jwks.json`. The key that signs is the first: Ceph before version 20 looks at no other.
+/// `GET /.well-known/jwks.json`: the key that signs, if there are brokers for which to sign.
 pub(crate) async fn key_set(received: Received) -> Response {
-    match received.app.signing.signer().await {
-        Ok(signer) => public(metadata::key_set(&[&signer.jwk])),
-        Err(outage) => {
-            answer::log_outage(received.id, &outage.to_string());
-            answer::oidc_fault(&OidcFault::Internal)
-        }
-    }
+    public(metadata::key_set(received.app.signing.published().as_slice()))
 }
 
 /// An answer that is the same for everybody, and for a while.

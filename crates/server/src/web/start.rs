@@ -137,7 +137,10 @@ pub(crate) async fn credentials(received: Received) -> Response {
         let browser = page.signed_in()?;
         if app.limits.call(Call::Portal(browser.session.id)).is_err() {
             let notice = Notice::failed("Too many requests", "Wait a minute, then try again.");
-            return Err(Stop::Page(StatusCode::TOO_MANY_REQUESTS, notice.leading_to("/start", "Go to your access")));
+            return Err(Stop::Page(
+                StatusCode::TOO_MANY_REQUESTS,
+                notice.leading_to("/start", "Go to your access"),
+            ));
         }
         let principal = &browser.principal;
         let parameter = |name| page.parameter(name).unwrap_or_default();

@@ -351,7 +351,8 @@ impl Replacement {
     }
 }
 
-fn put_record(connection: &Connection, put: Result<Put, Outage>) -> Result<Effect, Stop> {
+/// Puts a record, if its guard holds.
+pub(super) fn put_record(connection: &Connection, put: Result<Put, Outage>) -> Result<Effect, Stop> {
     let Put { key, from, content } = put.map_err(|outage| Stop::Refused(outage.into()))?;
     if from == 0 {
         insert_record(connection, &key, 1, &content)?;

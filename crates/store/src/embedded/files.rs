@@ -42,6 +42,9 @@ impl DataDirectory {
     /// Makes `dir` if there is none, takes it, and makes the file of the database if there is none.
     pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
         let taken = Self::take(dir)?;
+        // By its owner: made by the first guest, it would be closed to the server where that is somebody else.
+        let guests = dir.join(GUESTS_FILE);
+        open_private(&guests).map_err(refused(&guests))?;
         // Made here and not by SQLite, for the mode: the write-ahead log takes it over from the database.
         open_private(&taken.database).map_err(refused(&taken.database))?;
         Ok(taken)
@@ -92,6 +95,12 @@ impl DataDirectory {
 /// Keeps every copy from the data directory that must be alone in it, until the file is closed.
 pub(super) fn share_with_guests(dir: &Path) -> Result<File, OpenError> {
     lock(dir, GUESTS_FILE, File::try_lock_shared, |path| OpenError::Copying { path })
+}
+
+/// The same, where that needs no file to be made.
+pub(super) fn share_with_guests_that_were(dir: &Path) -> Result<Option<File>, OpenError> {
+    let path = dir.join(GUESTS_FILE);
+    if path.try_exists().map_err(refused(&path))? { share_with_guests(dir).map(Some) } else { Ok(None) }
 }
 
 /// Takes the lock of the system on a file in `dir`. When somebody has it for too long they are what `taken` says.

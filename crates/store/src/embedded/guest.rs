@@ -1,4 +1,4 @@
-//! A guest: a process that reads and replaces the directory of people beside the server that the database belongs to.
+//! A guest: a process that reads and replaces the directory of people, or the signing keys, beside the server that the database belongs to.
 //!
 //! SQLite lets one connection write at a time, whatever its process. A guest writes a single row in a transaction of
 //! its own, which is on the disk when it is answered, so whenever it is killed the database has the old directory or the
@@ -16,18 +16,19 @@ use std::time::Duration;
 use doorward_core::directory::{Departures, Directory, DirectoryFile};
 use doorward_core::federated::FederatedPerson;
 use doorward_core::ids::PersonId;
-use doorward_core::signing_key::SigningKeys;
+use doorward_core::signing_key::{SigningKey, SigningKeys};
 use doorward_core::store::{CommitError, Outage};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::changes::{Replacement, Stop};
+use super::changes::{Replacement, Stop, put_record};
 use super::files::{self, DataDirectory, database_in};
+use super::published::Effect;
 use super::rows;
 use super::schema::{self, VERSION};
 use crate::columns::BadRow;
 use crate::open::OpenError;
-use crate::records::{Record, RecordKey};
+use crate::records::{Put, Record, RecordKey};
 
 /// How often a server looks for what a guest has written.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(400);
@@ -44,7 +45,8 @@ pub(crate) struct Guest {
 struct Entered {
     connection: Connection,
     database: PathBuf,
-    _guests: File,
+    /// None while only reading where no server of this version was yet: who reads makes nothing.
+    guests: Option<File>,
 }
 
 impl Guest {
@@ -120,12 +122,32 @@ impl Guest {
     ) -> Result<(), CommitError> {
         // Before the transaction, for which the server waits.
         let replacement = Replacement::new(from, file, departed)?;
+        self.write("directory", |connection| replacement.make(connection))
+    }
+
+    /// Replaces the signing keys.
+    ///
+    /// # Errors
+    /// As [`Store::commit`](doorward_core::store::Store::commit).
+    pub(crate) fn replace_signing_keys(&mut self, from: u64, keys: &[SigningKey]) -> Result<(), CommitError> {
+        let put = Put::signing_keys(from, keys);
+        self.write("signing keys", |connection| put_record(connection, put))
+    }
+
+    fn write(
+        &mut self,
+        what: &str,
+        make: impl FnOnce(&Connection) -> Result<Effect, Stop>,
+    ) -> Result<(), CommitError> {
         let mut entered = match self.entered.take() {
             Some(entered) => entered,
             None => self.make().map_err(|error| outage(&error))?,
         };
+        if entered.guests.is_none() {
+            entered.guests = Some(files::share_with_guests(&self.dir).map_err(|error| outage(&error))?);
+        }
         // After a failure the connection is not used again.
-        entered.replace(&replacement)?;
+        entered.write(what, make)?;
         self.entered = Some(entered);
         Ok(())
     }
@@ -160,18 +182,22 @@ impl Entered {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(why) => return Err(OpenError::Directory { path: database, why }),
         }
-        let guests = files::share_with_guests(dir)?;
+        let guests = files::share_with_guests_that_were(dir)?;
         let sqlite = |error| files::sqlite_error(&database, &error);
         let connection = files::connect_writer(&database).map_err(sqlite)?;
         if !has_our_schema(&connection, &database)? {
             return Ok(None);
         }
         schema::write_ahead(&connection).map_err(sqlite)?;
-        Ok(Some(Self { connection, database, _guests: guests }))
+        Ok(Some(Self { connection, database, guests }))
     }
 
-    fn replace(&mut self, replacement: &Replacement) -> Result<(), CommitError> {
-        match self.make(replacement) {
+    fn write(
+        &mut self,
+        what: &str,
+        make: impl FnOnce(&Connection) -> Result<Effect, Stop>,
+    ) -> Result<(), CommitError> {
+        match self.transact(make) {
             Ok(()) => Ok(()),
             Err(Stop::Refused(refusal)) => Err(refusal),
             Err(Stop::Failed(error)) => {
@@ -179,13 +205,13 @@ impl Entered {
                 let kept = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
                 let error = kept.err().unwrap_or(error);
                 let place = self.database.display();
-                let so = "look whether it was replaced, and try again if not";
-                Err(Outage(format!("cannot replace the directory in {place}: {error}; {so}")).into())
+                let so = "look whether that was done, and try again if not";
+                Err(Outage(format!("cannot replace the {what} in {place}: {error}; {so}")).into())
             }
         }
     }
 
-    fn make(&mut self, replacement: &Replacement) -> Result<(), Stop> {
+    fn transact(&mut self, make: impl FnOnce(&Connection) -> Result<Effect, Stop>) -> Result<(), Stop> {
         // What the log has may be in memory only, if a sync failed before. Nothing is to be built on that.
         schema::checkpoint(&self.connection)?;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -193,7 +219,7 @@ impl Entered {
         if !ours.map_err(|error| Stop::Refused(outage(&error).into()))? {
             return Err(Stop::Refused(CommitError::Conflict));
         }
-        replacement.make(&transaction)?;
+        make(&transaction)?;
         Ok(transaction.commit()?)
     }
 }

@@ -213,5 +213,5 @@ pub(super) fn directory(connection: &Connection, schema: i64) -> Result<Director
     let file: DirectoryFile = serde_json::from_str(&content).map_err(|error| bad(error.to_string()))?;
     let departed: Departures = serde_json::from_str(&departed).map_err(|error| bad(error.to_string()))?;
     let number = u64::try_from(version).map_err(|error| bad(error.to_string()))?;
-    Ok(Directory::new(file, departed, number).map_err(|problems| bad(problems.to_string()))?)
+    Ok(Directory::stored(file, departed, number).map_err(|problems| bad(problems.to_string()))?)
 }

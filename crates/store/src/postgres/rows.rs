@@ -135,7 +135,7 @@ pub(super) fn read_directory(row: &Row) -> Result<Directory, BadRow> {
     let file: DirectoryFile = serde_json::from_str(content).map_err(|error| bad(error.to_string()))?;
     let departed = row.try_get("departed").map_err(|error| bad(error.to_string()))?;
     let departed: Departures = serde_json::from_str(departed).map_err(|error| bad(error.to_string()))?;
-    Directory::new(file, departed, version).map_err(|problems| bad(problems.to_string()))
+    Directory::stored(file, departed, version).map_err(|problems| bad(problems.to_string()))
 }
 
 /// The record of this name; one of version 0 when there is none.

@@ -588,6 +588,39 @@ async fn a_backup_of_a_version_before_is_restored() {
     }
 }
 
+/// Limits that have come since are for new directories: what an older doorward wrote is loaded, and copied, as it is.
+#[tokio::test]
+async fn a_stored_directory_beyond_the_limits_of_new_ones_is_used_and_copied() {
+    let name = "R".repeat(64);
+    let content = format!(
+        r#"{{"people": [{{"user_name": "alice", "display_name": "", "email": "a"}}],
+            "accounts": [{{"id": "111122223333", "name": "{}"}}],
+            "permission_sets": [{{"name": "{name}", "description": ""}}],
+            "assignments": [{{"people": ["alice"], "accounts": ["111122223333"], "permission_sets": ["{name}"]}}]}}"#,
+        "N".repeat(60)
+    );
+    let (embedded, scratch, server) = (Embedded::new(), Scratch::new(), Server::start().await);
+    let (_, shared) = postgres(&server).await;
+    let sql = format!("UPDATE directory SET version = 1, content = '{content}'");
+    let embedded = embedded.edited(&sql).await;
+    let file = stored_directory(&embedded.store()).await.file().clone();
+    assert_eq!(file.permission_sets[0].name.as_str(), name);
+    assert!(!file.problems().is_empty(), "nobody could write it now");
+    copy::backup(&at(&embedded), &scratch.file(), &mut quiet).await.unwrap();
+    for target in [scratch.location(), shared] {
+        copy::restore(&scratch.file(), &target, &mut quiet).await.unwrap();
+        let read = doorward_store::open_directory(&target).await.unwrap().read().await.unwrap();
+        assert_eq!((read.version(), read.file()), (1, &file));
+        with_store(&target, async |store| {
+            assert_eq!(stored_directory(store).await.file(), &file);
+            // What does not fit together is refused all the same.
+            let twice = replace_directory(1, &["alice", "alice"]);
+            assert!(store.commit(vec![twice]).await.is_err());
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn a_source_that_is_not_ours_or_not_there_is_refused() {
     let (scratch, server) = (Scratch::new(), Server::start().await);

@@ -64,6 +64,11 @@ async fn a_start_with_a_row_that_cannot_be_read_is_refused() {
         ),
         ("UPDATE directory SET content = '{'", "table directory, row version 0", "EOF"),
         ("UPDATE directory SET content = '{\"colour\": 1}'", "table directory", "colour"),
+        (
+            "UPDATE directory SET content = '{\"groups\": [{\"name\": \"ops\", \"members\": [\"bob\"]}]}'",
+            "table directory",
+            "no person bob",
+        ),
         ("UPDATE directory SET version = -1", "table directory", "range"),
         ("INSERT INTO rotation VALUES (3, x'00')", "table rotation, row 3", "1 bytes"),
     ];

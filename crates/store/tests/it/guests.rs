@@ -123,8 +123,38 @@ async fn of_guests_and_servers_that_replace_one_version_one_wins() {
     }
 }
 
+/// A guest may be another user, such as root, and a file of theirs would be closed to the server.
 #[tokio::test]
-async fn a_guest_replaces_nothing_but_the_directory_and_by_nothing_wrong() {
+async fn who_reads_makes_no_file_and_a_server_makes_what_guests_need() {
+    let embedded = Embedded::new();
+    let lock = embedded.dir.path().join("guests");
+    assert_eq!(std::fs::metadata(&lock).unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::remove_file(&lock).unwrap();
+    let guest = guest(embedded.dir.path()).await;
+    assert_eq!(guest.read().await.unwrap().version(), 0);
+    guest.signing_keys().await.unwrap();
+    assert!(!lock.exists(), "a reader made it");
+    guest.replace(replace_directory(0, &["alice"])).await.unwrap();
+    assert!(lock.exists(), "who writes keeps copies away");
+}
+
+#[tokio::test]
+async fn signing_keys_are_replaced_beside_a_server_with_the_same_guard() {
+    let embedded = Embedded::new();
+    let store = &embedded.store();
+    commit(store, [replace_keys(0, &[1])]).await;
+    let guest = guest(embedded.dir.path()).await;
+    assert_eq!(guest.replace(replace_keys(0, &[2])).await, Err(CommitError::Conflict));
+    guest.replace(replace_keys(1, &[2])).await.unwrap();
+    conflicts(store, [replace_keys(1, &[3])]).await;
+    assert_eq!(guest.signing_keys().await.unwrap().keys, [signing_key(2)]);
+    drop(guest);
+    let kept = stored_keys(&embedded.reopened().await.store()).await;
+    assert_eq!((kept.version, kept.keys), (2, vec![signing_key(2)]));
+}
+
+#[tokio::test]
+async fn a_guest_replaces_nothing_but_directory_and_signing_keys_and_by_nothing_wrong() {
     let embedded = Embedded::new();
     let guest = guest(embedded.dir.path()).await;
     for (change, why) in [
