@@ -3,8 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not know for tests")]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::{fs, io};
 
@@ -140,4 +141,27 @@ async fn check_makes_the_brokers_as_a_server_would() {
     let wrong = checked(folder.path(), "brokers");
     assert!(wrong.starts_with("WRONG ") && wrong.contains("brokers.storage: "), "{wrong}");
     assert!(wrong.contains("missing.pem"), "{wrong}");
+}
+
+/// Otherwise the signing key would be lost with the old master key, and be missed once a broker needs it.
+#[tokio::test]
+async fn a_start_without_a_broker_that_needs_the_signing_key_looks_after_it() {
+    let folder = folder_with_a_signing_key(1).await;
+    let config = folder.path().join("doorward.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let without = text.split("[brokers").next().unwrap();
+    std::fs::write(&config, format!("insecure_built_in_credentials = true\n{without}")).unwrap();
+    let both = format!("{}\n{}\n", "02".repeat(32), "01".repeat(32));
+    std::fs::write(folder.path().join("data/master.key"), both).unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_doorward"));
+    let serve = server.arg("serve").arg("-c").arg(&config).current_dir(folder.path());
+    let mut server = serve.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let ready = lines.any(|line| line.contains("ready"));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(ready, "the server does not start");
+    set_master_key(folder.path(), 2);
+    let kept = checked(folder.path(), "signing key");
+    assert!(kept.starts_with("ok "), "{kept}");
 }
