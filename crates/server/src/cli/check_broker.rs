@@ -14,7 +14,6 @@ use doorward_core::time::Timestamp;
 use doorward_store::{DirectoryAccess, open_directory};
 use doorward_upstream::credentials::brokers::Brokers;
 use doorward_upstream::credentials::web_identity::{Claims, IdentityTokens};
-use doorward_wire::oauth::metadata::JWKS_PATH;
 
 use super::check::{Report, say};
 use super::{run, serve};
@@ -104,10 +103,7 @@ impl IdentityTokens for Tokens {
     async fn sign(&self, claims: &Claims) -> Result<String, BrokerError> {
         match &self.0 {
             Some(signer) => signer.sign(claims).await,
-            None => Err(cannot_sign(format!(
-                "there is no key to sign with yet: start the server, and open {}{JWKS_PATH} once",
-                claims.iss
-            ))),
+            None => Err(cannot_sign("there is no key to sign with yet: start the server".to_owned())),
         }
     }
 }
