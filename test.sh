@@ -28,6 +28,12 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need_package initdb 
 need_package python3 python3
 command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
 
+built=
+build() { # the programs, unless the Rust tests were built just now: that is the same with all of the tests' features
+  [[ -n "$built" ]] || cargo build --locked -p doorward -p doorward-bench
+  built=yes
+}
+
 for step in "${steps[@]}"; do
   case "$step" in
     checks)
@@ -38,20 +44,23 @@ for step in "${steps[@]}"; do
       ;;
     rust)
       say "Rust tests"
+      # With all targets, so that the programs come out of the same build.
+      cargo build --workspace --all-targets --locked
+      built=yes
       cargo nextest run --workspace --locked --no-fail-fast
       say "documentation"
       RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet --exclude doorward-bench --exclude xtask
       ;;
     clients)
       say "real clients: installing"
-      cargo build --locked
+      build
       python3 tests/e2e/install.py
       say "real clients"
       target/e2e/venv/bin/python -m pytest tests/e2e -q
       ;;
     bench)
       say "the benchmark still works (its figures mean nothing here)"
-      cargo build --locked -p doorward -p doorward-bench
+      build
       target/debug/doorward-bench run --smoke
       ;;
     *)
