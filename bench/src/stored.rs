@@ -308,6 +308,7 @@ async fn fill(location: &Location, client: ClientId, now: Timestamp, count: u64)
                 generation: 0,
                 rotated_at: began,
                 state: SessionState::Live,
+                terms: None,
             })
         });
         store.commit(starts.collect()).await?;

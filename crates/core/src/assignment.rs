@@ -240,6 +240,7 @@ mod tests {
                     permission_sets: vec![],
                 },
             ],
+            ..DirectoryFile::default()
         }
     }
 

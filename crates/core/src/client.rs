@@ -8,21 +8,34 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use subtle::Choice;
 
+use crate::application::{Application, ClientAuthentication};
 use crate::ids::ClientId;
 use crate::redirect::RedirectUri;
 use crate::refusal::Refusal;
 use crate::scope::{ACCOUNT_ACCESS, LEGACY_PORTAL, Scopes};
-use crate::time::{Lifetime, Timestamp};
+use crate::time::{Lifetime, Lifetimes, Timestamp};
 
 /// A grant type, by the names CreateToken and RegisterClient use.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum GrantType {
     /// `urn:ietf:params:oauth:grant-type:device_code` (RFC 8628).
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:device_code")]
     DeviceCode,
     /// `authorization_code` (RFC 6749 section 4.1), always with PKCE.
+    #[serde(rename = "authorization_code")]
     AuthorizationCode,
     /// `refresh_token` (RFC 6749 section 6).
+    #[serde(rename = "refresh_token")]
     RefreshToken,
+    /// `client_credentials` (RFC 6749 section 4.4); for applications.
+    #[serde(rename = "client_credentials")]
+    ClientCredentials,
+    /// `urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693); for applications.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange,
+    /// `urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523 section 2.1); for applications.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
+    JwtBearer,
 }
 
 impl GrantType {
@@ -35,6 +48,9 @@ impl GrantType {
             "urn:ietf:params:oauth:grant-type:device_code" => Ok(Self::DeviceCode),
             "authorization_code" => Ok(Self::AuthorizationCode),
             "refresh_token" => Ok(Self::RefreshToken),
+            "client_credentials" => Ok(Self::ClientCredentials),
+            "urn:ietf:params:oauth:grant-type:token-exchange" => Ok(Self::TokenExchange),
+            "urn:ietf:params:oauth:grant-type:jwt-bearer" => Ok(Self::JwtBearer),
             _ => Err(Refusal::UnsupportedGrantType),
         }
     }
@@ -46,7 +62,16 @@ impl GrantType {
             Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
             Self::AuthorizationCode => "authorization_code",
             Self::RefreshToken => "refresh_token",
+            Self::ClientCredentials => "client_credentials",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+            Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
+    }
+
+    /// Whether a tool may register for it by itself (RegisterClient); the others are an administrator's to give.
+    #[must_use]
+    pub const fn is_registrable(self) -> bool {
+        matches!(self, Self::DeviceCode | Self::AuthorizationCode | Self::RefreshToken)
     }
 
     const fn bit(self) -> u8 {
@@ -54,6 +79,9 @@ impl GrantType {
             Self::DeviceCode => 1,
             Self::AuthorizationCode => 2,
             Self::RefreshToken => 4,
+            Self::ClientCredentials => 8,
+            Self::TokenExchange => 16,
+            Self::JwtBearer => 32,
         }
     }
 }
@@ -98,9 +126,28 @@ pub struct Registration {
     pub issued_at: Timestamp,
     /// `clientSecretExpiresAt`.
     pub expires_at: Timestamp,
+    /// The application, if an administrator registered it.
+    pub application: Option<Arc<Application>>,
 }
 
 impl Registration {
+    /// What an administrator registered, which holds for as long as it is in the directory. The scopes were checked when
+    /// the directory was.
+    #[must_use]
+    pub fn of(application: &Arc<Application>) -> Self {
+        let redirect_uris = application.redirect_uris.iter().map(|uri| RedirectUri::listed(uri));
+        Self {
+            id: ClientId::of_application(&application.client_id),
+            name: application.name.as_str().into(),
+            scopes: application.scopes.clone(),
+            redirect_uris: redirect_uris.collect(),
+            grants: application.grants.iter().copied().collect(),
+            issued_at: Timestamp::from_seconds(0),
+            expires_at: Timestamp::from_millis(i64::MAX),
+            application: Some(Arc::clone(application)),
+        }
+    }
+
     /// The client, if the presented secret was found right and the registration still holds.
     ///
     /// # Errors
@@ -174,7 +221,14 @@ impl RegistrationPolicy {
         }
         let grants = match request.grants {
             None | Some([]) => GrantTypes::DEFAULT,
-            Some(names) => names.iter().map(|name| GrantType::parse(name)).collect::<Result<_, _>>()?,
+            Some(names) => names
+                .iter()
+                .map(|name| {
+                    GrantType::parse(name).and_then(|grant| {
+                        if grant.is_registrable() { Ok(grant) } else { Err(Refusal::UnsupportedGrantType) }
+                    })
+                })
+                .collect::<Result<_, _>>()?,
         };
         let scopes = Scopes::parse(request.scopes.iter().map(String::as_str))?;
         if self.scopes.as_ref().is_some_and(|allowed| !is_allowed(&scopes, allowed)) {
@@ -208,6 +262,7 @@ impl RegistrationPolicy {
             grants,
             issued_at: now,
             expires_at: now.plus(self.lifetime),
+            application: None,
         })
     }
 }
@@ -237,6 +292,32 @@ impl KnownClient {
     #[must_use]
     pub const fn id(&self) -> ClientId {
         self.0.id
+    }
+
+    /// The application, if an administrator registered it.
+    #[must_use]
+    pub fn application(&self) -> Option<&Arc<Application>> {
+        self.0.application.as_ref()
+    }
+
+    /// Whether it cannot prove who it is: an application without authentication. Registered tools have their secret.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.application().is_some_and(|application| application.authentication == ClientAuthentication::None)
+    }
+
+    /// How long its access tokens live; those of a session without scopes are a legacy tool's.
+    #[must_use]
+    pub fn access_token_lifetime(&self, lifetimes: &Lifetimes) -> Lifetime {
+        let own = self.application().and_then(|application| application.access_token_lifetime);
+        own.unwrap_or(lifetimes.access_token)
+    }
+
+    /// How long its sessions last at most.
+    #[must_use]
+    pub fn session_lifetime(&self, lifetimes: &Lifetimes) -> Lifetime {
+        let own = self.application().and_then(|application| application.session_lifetime);
+        own.unwrap_or(lifetimes.session)
     }
 
     /// Checks that it registered for `grant`.
@@ -378,7 +459,14 @@ mod tests {
 
     #[test]
     fn grant_type_names_are_read_exactly_and_read_back() {
-        for grant in [GrantType::DeviceCode, GrantType::AuthorizationCode, GrantType::RefreshToken] {
+        for grant in [
+            GrantType::DeviceCode,
+            GrantType::AuthorizationCode,
+            GrantType::RefreshToken,
+            GrantType::ClientCredentials,
+            GrantType::TokenExchange,
+            GrantType::JwtBearer,
+        ] {
             assert_eq!(GrantType::parse(grant.as_str()), Ok(grant));
             let alone: GrantTypes = [grant].into_iter().collect();
             assert_eq!(alone.contains(GrantType::RefreshToken), grant == GrantType::RefreshToken);

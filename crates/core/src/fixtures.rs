@@ -1,6 +1,6 @@
 //! What the tests of this crate share: a moment, people, clients, artefacts, and a store that can be made to fail.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,12 +11,13 @@ use subtle::Choice;
 
 use crate::assignment::Standing;
 use crate::client::{GrantType, KnownClient, Registration};
+use crate::consent::Consents;
 use crate::device::{DeviceRequest, DeviceState, Requester};
 use crate::directory::{Departures, Directory, DirectoryFile, Person};
 use crate::federated::{FederatedPerson, Sources, Trust};
 use crate::grant::TokenRequest;
 use crate::grant::authorization_code::Code;
-use crate::ids::{ClientId, CodeId, DeviceRequestId, GroupName, PersonId, SessionId, SourceName};
+use crate::ids::{ClientId, CodeId, DeviceRequestId, GroupName, OnceId, PersonId, SessionId, SourceName};
 use crate::redirect::RedirectUri;
 use crate::scope::Scopes;
 use crate::secret::{CodeChallenge, UserCodeHash};
@@ -132,6 +133,7 @@ impl Asker {
                 .collect(),
             issued_at: NOW,
             expires_at: later(7_776_000),
+            application: None,
         };
         edit(&mut registration);
         let client = registration.authenticate(Choice::from(1), NOW).unwrap();
@@ -140,7 +142,15 @@ impl Asker {
 
     pub(crate) fn asks(&self, scope: &str, now: Timestamp) -> TokenRequest<'_> {
         let Self { client, lifetimes, sources } = self;
-        TokenRequest { client, scopes: scopes(scope), now, lifetimes, sources }
+        TokenRequest {
+            client,
+            scopes: scopes(scope),
+            now,
+            lifetimes,
+            sources,
+            audiences: Vec::new(),
+            dpop_key: None,
+        }
     }
 }
 
@@ -161,6 +171,8 @@ pub(crate) fn code() -> Code {
         person: person("ann"),
         authenticated_at: NOW,
         expires_at: later(300),
+        terms: None,
+        nonce: None,
     }
 }
 
@@ -200,6 +212,7 @@ pub(crate) fn session() -> Session {
         generation: 5,
         rotated_at: NOW,
         state: SessionState::Live,
+        terms: None,
     }
 }
 
@@ -210,6 +223,8 @@ pub(crate) struct Rows {
     pub(crate) sessions: HashMap<SessionId, Session>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) federated: HashMap<PersonId, (u64, FederatedPerson)>,
+    pub(crate) consents: HashMap<PersonId, (u64, Consents)>,
+    pub(crate) used: HashSet<OnceId>,
 }
 
 impl Rows {
@@ -270,6 +285,11 @@ impl Rows {
                 let stored = self.federated.get(&person.id).map_or(0, |(version, _)| *version);
                 (stored == from).then(|| self.federated.insert(person.id.clone(), (from + 1, *person)))?;
             }
+            Change::PutConsents { from, person, consents } => {
+                let stored = self.consents.get(&person).map_or(0, |(version, _)| *version);
+                (stored == from).then(|| self.consents.insert(person, (from + 1, *consents)))?;
+            }
+            Change::Use { id, .. } => self.used.insert(id).then_some(())?,
             // No rule of core knows of keys.
             Change::ReplaceSigningKeys { .. } => return None,
         }
@@ -367,6 +387,14 @@ impl Store for TestStore {
             Some((version, person)) => (*version, Some(person.clone())),
             None => (0, None),
         })
+    }
+
+    async fn consents(&self, person: &PersonId) -> Result<(u64, Consents), Outage> {
+        self.read(|rows| rows.consents.get(person).cloned().unwrap_or_default())
+    }
+
+    async fn used(&self, id: OnceId) -> Result<bool, Outage> {
+        self.read(|rows| rows.used.contains(&id))
     }
 
     async fn signing_keys(&self) -> Result<SigningKeys, Outage> {

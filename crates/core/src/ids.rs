@@ -89,6 +89,20 @@ random_id! {
     /// An authorization code (RFC 6749 section 4.1).
     CodeId
 }
+random_id! {
+    /// What may be used once only: the hash of an identifier that somebody else drew (a `jti`), with whose it is.
+    OnceId
+}
+
+impl ClientId {
+    /// The id of an application: derived from its name (RFC 9562 section 5.5), and so the same on every node and after
+    /// every change of the directory.
+    #[must_use]
+    pub fn of_application(id: &ApplicationId) -> Self {
+        let name = format!("application {id}");
+        Self(*uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, name.as_bytes()).as_bytes())
+    }
+}
 
 impl From<DeviceRequestId> for SessionId {
     /// A redeemed device request becomes the session of the same id, so a second redemption collides.
@@ -198,6 +212,21 @@ name! {
         (1..=256).contains(&text.chars().count())
             && text.split(' ').all(|word| !word.is_empty() && word.chars().all(is_user_name_character))
     }
+}
+name! {
+    /// An application, as its `client_id` (RFC 6749 appendix A.1), or as the ARN by which CreateTokenWithIAM knows it.
+    ApplicationId, "client id",
+    "1 to 200 letters, digits and `-._~:/`",
+    |text| {
+        (1..=200).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/".contains(&byte))
+    }
+}
+name! {
+    /// An issuer whose assertions are accepted (RFC 7523), as the configuration names it.
+    IssuerName, "trusted issuer name",
+    "1 to 64 lower-case letters, digits and `-`",
+    is_label
 }
 name! {
     /// A credential broker, as the configuration names it.

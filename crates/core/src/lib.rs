@@ -7,8 +7,10 @@
 //!
 //! Nothing here awaits anything but a [`store::Store`] read or commit.
 
+pub mod application;
 pub mod assignment;
 pub mod client;
+pub mod consent;
 pub mod credentials;
 pub mod device;
 pub mod directory;

@@ -35,6 +35,12 @@ impl RedirectUri {
         }
     }
 
+    /// A URI that an administrator listed for an application; the directory's check has looked at it.
+    #[must_use]
+    pub(crate) fn listed(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// Whether `presented` may be redirected to under this registration: equal byte for byte, but for the port of
     /// a loopback URI, which the client chooses each time.
     #[must_use]

@@ -33,6 +33,12 @@ pub enum Refusal {
     InvalidClientMetadata(String),
     /// A redirect URI that may not be registered; the text says which and why.
     InvalidRedirectUri(String),
+    /// A resource (RFC 8707) or audience (RFC 8693) that the client may have no token for, or that was not granted.
+    InvalidTarget,
+    /// The DPoP proof is missing, malformed, or proves another key (RFC 9449); the text says what is wrong.
+    InvalidDpopProof(String),
+    /// The DPoP proof must hold a nonce that this server gave (RFC 9449 section 8).
+    UseDpopNonce,
 }
 
 /// Why a request of the portal is refused.

@@ -88,6 +88,15 @@ impl Scopes {
         }
     }
 
+    /// Those of them that are in `other`, too.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        if self.is_subset(other) {
+            return self.clone();
+        }
+        Self(Arc::new(self.0.intersection(&other.0).cloned().collect()))
+    }
+
     /// Whether a token with these scopes may use the portal. A token without any scopes comes from a legacy
     /// registration, whose only purpose is account access.
     #[must_use]

@@ -113,6 +113,24 @@ impl CodeChallenge {
     }
 }
 
+/// The thumbprint of a public key (RFC 7638, SHA-256): `jkt` of RFC 9449.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub struct KeyThumbprint([u8; 32]);
+
+impl KeyThumbprint {
+    /// The thumbprint with these 32 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, which are public.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 /// The letters of a user code: the 20 consonants of RFC 8628 section 6.1, which spell no words.
 const USER_CODE_LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 /// How many letters a user code has.

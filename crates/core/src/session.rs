@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientId, PersonId, SessionId};
 use crate::scope::Scopes;
+use crate::secret::KeyThumbprint;
 use crate::time::Timestamp;
 
 /// A session. No token is stored: a refresh token is this session's id and a generation under a key of the
@@ -32,6 +33,23 @@ pub struct Session {
     pub rotated_at: Timestamp,
     /// Whether it still holds.
     pub state: SessionState,
+    /// What was agreed on beside the scopes; a registered tool's session has none.
+    pub terms: Option<Arc<Terms>>,
+}
+
+/// What a session was agreed on beside its scopes. Like those it never changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The resources that were asked for and approved (RFC 8707); empty for those that the application has anyway.
+    pub audiences: Vec<String>,
+    /// The key that must be proved with every refresh (RFC 9449 section 5).
+    pub dpop_key: Option<KeyThumbprint>,
+    /// The browser's session in which the person approved: `sid` of OpenID Connect Back-Channel Logout 1.0.
+    pub browser: Option<SessionId>,
+    /// How the person proved who they are (RFC 8176); empty when that is not known.
+    pub amr: Vec<String>,
+    /// The `acr` of OpenID Connect Core 1.0 section 2, if there is something to say.
+    pub acr: Option<String>,
 }
 
 /// Who holds a session.

@@ -33,11 +33,18 @@ pub struct SigningKey {
 }
 
 /// A signature algorithm (RFC 7518 section 3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SigningAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256: what every STS understands.
     #[serde(rename = "RS256")]
     Rs256,
+    /// ECDSA on P-256 with SHA-256: short and fast.
+    #[default]
+    #[serde(rename = "ES256")]
+    Es256,
+    /// `EdDSA` with Ed25519 (RFC 8037 section 3.1).
+    #[serde(rename = "EdDSA")]
+    EdDsa,
 }
 
 impl fmt::Debug for SigningKey {

@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::consent::Consents;
 use crate::device::DeviceRequest;
 use crate::directory::Directory;
 use crate::federated::FederatedPerson;
-use crate::ids::{DeviceRequestId, PersonId, SessionId};
+use crate::ids::{DeviceRequestId, OnceId, PersonId, SessionId};
 use crate::secret::UserCodeHash;
 use crate::session::Session;
 use crate::signing_key::SigningKeys;
@@ -80,6 +81,18 @@ pub trait Store: Send + Sync + 'static {
     /// [`Outage`] when the store cannot tell.
     async fn signing_keys(&self) -> Result<SigningKeys, Outage>;
 
+    /// What a person has agreed to, and the version of that: 0 when there is nothing.
+    ///
+    /// # Errors
+    /// [`Outage`] when the store cannot tell.
+    async fn consents(&self, person: &PersonId) -> Result<(u64, Consents), Outage>;
+
+    /// Whether this was used ([`Change::Use`]), and is not forgotten yet.
+    ///
+    /// # Errors
+    /// [`Outage`] when the store cannot tell.
+    async fn used(&self, id: OnceId) -> Result<bool, Outage>;
+
     /// Writes all of `changes`, or nothing.
     ///
     /// # Errors
@@ -98,7 +111,7 @@ pub trait Store: Send + Sync + 'static {
     async fn take(&self, allowances: &[Allowance], now: Timestamp) -> Result<bool, Outage>;
 
     /// Forgets at most `limit` rows that are of no more use at `now`: device requests past
-    /// [`DeviceRequest::forget_at`], sessions past their expiry, and allowances that have been whole for
+    /// [`DeviceRequest::forget_at`], sessions past their expiry, what was used and has expired, and allowances that have been whole for
     /// [`WHOLE_BEFORE_FORGOTTEN`]. Answers how many went.
     ///
     /// An ended session stays until it expires, for its id guards against a second redemption.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::consent::Consents;
 use crate::device::{DeviceRequest, DeviceState};
 use crate::directory::{Departures, DirectoryFile};
 use crate::federated::FederatedPerson;
-use crate::ids::{DeviceRequestId, PersonId, SessionId, SourceName};
+use crate::ids::{DeviceRequestId, OnceId, PersonId, SessionId, SourceName};
 use crate::scope::Scopes;
-use crate::session::{EndReason, Session};
+use crate::secret::KeyThumbprint;
+use crate::session::{EndReason, Session, Terms};
 use crate::signing_key::SigningKey;
 use crate::time::Timestamp;
 
@@ -88,6 +90,23 @@ pub enum Change {
         /// The person.
         person: Box<FederatedPerson>,
     },
+    /// Keeps what a person has agreed to. Guard: the stored version is `from`, 0 when nothing is stored. The new version
+    /// is one more.
+    PutConsents {
+        /// Guard: the version read before.
+        from: u64,
+        /// Who.
+        person: PersonId,
+        /// All that the person agrees to from now on.
+        consents: Box<Consents>,
+    },
+    /// Uses what may be used once. Guard: nobody used it before.
+    Use {
+        /// What.
+        id: OnceId,
+        /// When it may be forgotten, since it is of no use to anybody by then.
+        until: Timestamp,
+    },
     /// Replaces the signing keys. Guard: the stored version is `from`. The new version is one more.
     ReplaceSigningKeys {
         /// Guard: the version read before.
@@ -99,10 +118,11 @@ pub enum Change {
 
 impl Change {
     /// Whether the change must be on disk before it is answered. A pending device request need not be: losing one
-    /// with the machine's power costs a person one more try, and anybody can make them.
+    /// with the machine's power costs a person one more try, and anybody can make them. Nor need a use be: with the power
+    /// goes whoever could use it again at once.
     #[must_use]
     pub const fn is_durable(&self) -> bool {
-        !matches!(self, Self::OpenDeviceRequest(_))
+        !matches!(self, Self::OpenDeviceRequest(_) | Self::Use { .. })
     }
 }
 
@@ -119,8 +139,16 @@ pub struct Issued {
     pub access_expires_at: Timestamp,
     /// `expiresIn`, in seconds.
     pub expires_in: u32,
-    /// The generation of the refresh token to return; `None` for a legacy client, which gets none.
+    /// The generation of the refresh token to return; `None` for a client that gets none.
     pub refresh_generation: Option<u32>,
+    /// When the person had proved who they are.
+    pub authenticated_at: Timestamp,
+    /// The resources that the access token is for (RFC 8707); a registered tool's is for this server alone.
+    pub audiences: Vec<String>,
+    /// The key that the access token is bound to (RFC 9449 section 6).
+    pub dpop_key: Option<KeyThumbprint>,
+    /// The terms of the session.
+    pub terms: Option<Arc<Terms>>,
 }
 
 /// What happened, for the audit log. Written after the commit, so it never tells of something that did not happen.

@@ -26,6 +26,7 @@ use doorward_core::secret::{
     AccessToken, AuthorizationCode, ClientSecret, CodeChallenge, CodeVerifier, DeviceCode, RefreshToken,
     UserCode, UserCodeHash,
 };
+use doorward_core::session::Terms;
 use doorward_core::time::Timestamp;
 use doorward_core::verdict::Issued;
 use doorward_keys::{KeyRing, Mac, Sealer, TAG_BYTES};
@@ -105,6 +106,8 @@ struct SealedCode {
     person: PersonId,
     authenticated_at: Timestamp,
     expires_at: Timestamp,
+    terms: Option<Arc<Terms>>,
+    nonce: Option<String>,
 }
 
 impl Tokens {
@@ -153,7 +156,8 @@ impl Tokens {
     /// `clientId` and `clientSecret` of a registration.
     #[must_use]
     pub fn client(&self, registration: &Registration) -> (String, ClientSecret) {
-        let Registration { id, name, scopes, redirect_uris, grants, issued_at, expires_at } =
+        // An application is never sealed: its client id is its own.
+        let Registration { id, name, scopes, redirect_uris, grants, issued_at, expires_at, application: _ } =
             registration.clone();
         let sealed = SealedRegistration { id, name, scopes, redirect_uris, grants, issued_at, expires_at };
         let client_id = self.seal(&self.registrations, &sealed);
@@ -169,7 +173,16 @@ impl Tokens {
     pub fn registration(&self, client_id: &str) -> Option<Registration> {
         let sealed: SealedRegistration = Self::open(&self.registrations, client_id)?;
         let SealedRegistration { id, name, scopes, redirect_uris, grants, issued_at, expires_at } = sealed;
-        Some(Registration { id, name, scopes, redirect_uris, grants, issued_at, expires_at })
+        Some(Registration {
+            id,
+            name,
+            scopes,
+            redirect_uris,
+            grants,
+            issued_at,
+            expires_at,
+            application: None,
+        })
     }
 
     /// The client that presents `clientId` and `clientSecret`.
@@ -219,10 +232,30 @@ impl Tokens {
     /// The authorization code that says `code`.
     #[must_use]
     pub fn authorization_code(&self, code: &Code) -> AuthorizationCode {
-        let Code { id, client, redirect_uri, challenge, scopes, person, authenticated_at, expires_at } =
-            code.clone();
-        let sealed =
-            SealedCode { id, client, redirect_uri, challenge, scopes, person, authenticated_at, expires_at };
+        let Code {
+            id,
+            client,
+            redirect_uri,
+            challenge,
+            scopes,
+            person,
+            authenticated_at,
+            expires_at,
+            terms,
+            nonce,
+        } = code.clone();
+        let sealed = SealedCode {
+            id,
+            client,
+            redirect_uri,
+            challenge,
+            scopes,
+            person,
+            authenticated_at,
+            expires_at,
+            terms,
+            nonce,
+        };
         AuthorizationCode::new(self.seal(&self.codes, &sealed))
     }
 
@@ -230,9 +263,30 @@ impl Tokens {
     #[must_use]
     pub fn code(&self, code: &AuthorizationCode) -> Option<Code> {
         let sealed: SealedCode = Self::open(&self.codes, code.reveal())?;
-        let SealedCode { id, client, redirect_uri, challenge, scopes, person, authenticated_at, expires_at } =
-            sealed;
-        Some(Code { id, client, redirect_uri, challenge, scopes, person, authenticated_at, expires_at })
+        let SealedCode {
+            id,
+            client,
+            redirect_uri,
+            challenge,
+            scopes,
+            person,
+            authenticated_at,
+            expires_at,
+            terms,
+            nonce,
+        } = sealed;
+        Some(Code {
+            id,
+            client,
+            redirect_uri,
+            challenge,
+            scopes,
+            person,
+            authenticated_at,
+            expires_at,
+            terms,
+            nonce,
+        })
     }
 
     /// The challenge that a verifier amounts to: S256 of RFC 7636 section 4.6.
@@ -410,6 +464,10 @@ mod tests {
             access_expires_at: NOW,
             expires_in: 0,
             refresh_generation: None,
+            authenticated_at: NOW,
+            audiences: Vec::new(),
+            dpop_key: None,
+            terms: None,
         };
         let access = tokens.access_token(&issued);
         // The portal's limit, and what any server takes as a header.
@@ -430,6 +488,10 @@ mod tests {
             access_expires_at: NOW,
             expires_in: 0,
             refresh_generation: Some(7),
+            authenticated_at: NOW,
+            audiences: Vec::new(),
+            dpop_key: None,
+            terms: None,
         };
         let access = tokens.access_token(&issued);
         let said = tokens.access(&access).unwrap();

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use doorward_core::consent::Consents;
 use doorward_core::device::{DeviceRequest, DeviceState};
 use doorward_core::directory::Directory;
 use doorward_core::federated::FederatedPerson;
-use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
+use doorward_core::ids::{DeviceRequestId, OnceId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::{Holder, Session, SessionState};
 use doorward_core::signing_key::SigningKeys;
@@ -78,6 +79,14 @@ impl Store for MemoryStore {
         Ok(self.state().signing_keys.clone())
     }
 
+    async fn consents(&self, person: &PersonId) -> Result<(u64, Consents), Outage> {
+        Ok(self.state().consents.get(person).cloned().unwrap_or_default())
+    }
+
+    async fn used(&self, id: OnceId) -> Result<bool, Outage> {
+        Ok(self.state().used.contains_key(&id))
+    }
+
     async fn commit(&self, changes: Vec<Change>) -> Result<(), CommitError> {
         let mut state = self.state();
         let mut done = Vec::with_capacity(changes.len());
@@ -109,7 +118,18 @@ impl Store for MemoryStore {
         for id in &sessions {
             state.remove_session(*id);
         }
-        let gone = requests.len() + sessions.len();
+        let mut gone = requests.len() + sessions.len();
+        let used: Vec<OnceId> = state
+            .used
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(id, _)| *id)
+            .take(limit - gone)
+            .collect();
+        for id in &used {
+            state.used.remove(id);
+        }
+        gone += used.len();
         Ok(gone + state.allowances.sweep(now, limit - gone))
     }
 }
@@ -123,6 +143,10 @@ struct State {
     /// Each with its version.
     federated: HashMap<PersonId, (u64, FederatedPerson)>,
     signing_keys: SigningKeys,
+    /// Each with its version.
+    consents: HashMap<PersonId, (u64, Consents)>,
+    /// Each with when it may be forgotten.
+    used: HashMap<OnceId, Timestamp>,
     allowances: AllowanceTable,
 }
 
@@ -136,6 +160,8 @@ enum Undo {
     PutDirectory(Arc<Directory>),
     PutFederated { id: PersonId, before: Option<(u64, FederatedPerson)> },
     PutSigningKeys(SigningKeys),
+    PutConsents { person: PersonId, before: Option<(u64, Consents)> },
+    Unuse(OnceId),
 }
 
 impl State {
@@ -187,6 +213,20 @@ impl State {
                 }
                 let before = self.federated.insert(id.clone(), (from + 1, *person));
                 Ok(Undo::PutFederated { id, before })
+            }
+            Change::PutConsents { from, person, consents } => {
+                if self.consents.get(&person).map_or(0, |(version, _)| *version) != from {
+                    return Err(CommitError::Conflict);
+                }
+                let before = self.consents.insert(person.clone(), (from + 1, *consents));
+                Ok(Undo::PutConsents { person, before })
+            }
+            Change::Use { id, until } => {
+                if self.used.contains_key(&id) {
+                    return Err(CommitError::Conflict);
+                }
+                self.used.insert(id, until);
+                Ok(Undo::Unuse(id))
             }
             Change::ReplaceSigningKeys { from, keys } => {
                 if self.signing_keys.version != from {
@@ -240,6 +280,15 @@ impl State {
                 self.federated.remove(&id);
             }
             Undo::PutSigningKeys(keys) => self.signing_keys = keys,
+            Undo::PutConsents { person, before: Some(before) } => {
+                self.consents.insert(person, before);
+            }
+            Undo::PutConsents { person, before: None } => {
+                self.consents.remove(&person);
+            }
+            Undo::Unuse(id) => {
+                self.used.remove(&id);
+            }
         }
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use doorward_core::consent::Consents;
 use doorward_core::device::DeviceRequest;
 use doorward_core::directory::Directory;
 use doorward_core::federated::FederatedPerson;
-use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
+use doorward_core::ids::{DeviceRequestId, OnceId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
 use doorward_core::signing_key::SigningKeys;
@@ -124,6 +125,14 @@ impl Store for WatchedStore {
 
     async fn federated_person(&self, id: &PersonId) -> Result<(u64, Option<FederatedPerson>), Outage> {
         self.found(self.inner.federated_person(id).await?).await
+    }
+
+    async fn consents(&self, person: &PersonId) -> Result<(u64, Consents), Outage> {
+        self.found(self.inner.consents(person).await?).await
+    }
+
+    async fn used(&self, id: OnceId) -> Result<bool, Outage> {
+        self.found(self.inner.used(id).await?).await
     }
 
     async fn signing_keys(&self) -> Result<SigningKeys, Outage> {

@@ -146,6 +146,17 @@ impl OidcFault {
             Refusal::InvalidRedirectUri(why) => {
                 ("InvalidRedirectUriException", "invalid_redirect_uri", why.as_str())
             }
+            Refusal::InvalidTarget => (
+                "InvalidRequestException",
+                "invalid_target",
+                "The client may have no token for this resource",
+            ),
+            Refusal::InvalidDpopProof(why) => ("InvalidRequestException", "invalid_dpop_proof", why.as_str()),
+            Refusal::UseDpopNonce => (
+                "InvalidRequestException",
+                "use_dpop_nonce",
+                "The DPoP proof must hold the nonce of this answer",
+            ),
         };
         (BAD_REQUEST, exception, error, description.into())
     }

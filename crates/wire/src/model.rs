@@ -150,6 +150,9 @@ mod tests {
             Refusal::ExpiredToken,
             Refusal::InvalidClientMetadata(text()),
             Refusal::InvalidRedirectUri(text()),
+            Refusal::InvalidTarget,
+            Refusal::InvalidDpopProof(text()),
+            Refusal::UseDpopNonce,
         ];
         let mut said: Vec<&str> =
             refusals.into_iter().map(|refusal| OidcFault::Refused(refusal).envelope().exception).collect();

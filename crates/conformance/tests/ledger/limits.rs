@@ -227,6 +227,7 @@ async fn a_backlog_is_swept_in_batches_with_pauses_between_them() {
             generation: 0,
             rotated_at: START,
             state: SessionState::Live,
+            terms: None,
         })
     });
     kit.app().store().commit(sessions.collect()).await.expect("memory does not fail");

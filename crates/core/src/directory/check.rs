@@ -68,7 +68,8 @@ const MOST_SUGGESTIONS: usize = 100;
 pub const MOST_ASSIGNMENTS: usize = 1_000_000;
 
 /// The lists of a directory file, in the order in which their problems are told.
-const LISTS: [&str; 5] = ["people", "groups", "accounts", "permission_sets", "assignments"];
+const LISTS: [&str; 7] =
+    ["people", "groups", "accounts", "permission_sets", "assignments", "scopes", "applications"];
 
 /// Everything that is wrong with `file`.
 pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::check::{self, DirectoryProblem};
+use crate::application::{Application, ScopeDescription};
 use crate::ids::{AccountId, BrokerName, GroupName, PersonId, RoleName, SourceName};
 use crate::time::Lifetime;
 
@@ -28,6 +29,12 @@ pub struct DirectoryFile {
     /// Who may use which permission set in which account.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assignments: Vec<Assignment>,
+    /// What scopes mean, for the people who are asked to grant them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<ScopeDescription>,
+    /// OAuth clients that an administrator registered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub applications: Vec<Application>,
 }
 
 impl DirectoryFile {

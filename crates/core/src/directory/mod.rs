@@ -4,8 +4,10 @@
 //! a whole. A store keeps the file's content, a version, and who has left.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use crate::ids::{AccountId, GroupName, PersonId, RoleName};
+use crate::application::Application;
+use crate::ids::{AccountId, ApplicationId, ClientId, GroupName, PersonId, RoleName};
 use crate::time::{Lifetime, Timestamp};
 use crate::verdict::Change;
 
@@ -38,6 +40,9 @@ pub struct Directory {
     groups_of: HashMap<PersonId, Vec<GroupName>>,
     of_person: HashMap<PersonId, Access>,
     of_group: HashMap<GroupName, Access>,
+    /// By client id, and by ARN.
+    applications: HashMap<ApplicationId, Arc<Application>>,
+    clients: HashMap<ClientId, Arc<Application>>,
 }
 
 /// What assignments give to one person or group: the rank of an account and the position of an assignment, in order
@@ -110,7 +115,28 @@ impl Directory {
             file.people.iter().enumerate().map(|(at, person)| (person.user_name.clone(), at)).collect();
         let permission_sets =
             file.permission_sets.iter().enumerate().map(|(at, set)| (set.name.clone(), at)).collect();
-        Self { version, file, departed, people, accounts, permission_sets, groups_of, of_person, of_group }
+        let (mut applications, mut clients) = (HashMap::new(), HashMap::new());
+        for application in &file.applications {
+            let shared = Arc::new(application.clone());
+            clients.insert(ClientId::of_application(&application.client_id), Arc::clone(&shared));
+            if let Some(arn) = &application.arn {
+                applications.insert(arn.clone(), Arc::clone(&shared));
+            }
+            applications.insert(application.client_id.clone(), shared);
+        }
+        Self {
+            version,
+            file,
+            departed,
+            people,
+            accounts,
+            permission_sets,
+            groups_of,
+            of_person,
+            of_group,
+            applications,
+            clients,
+        }
     }
 
     /// Which version of the directory this is; the store counts up with each replacement.
@@ -181,6 +207,25 @@ impl Directory {
     #[must_use]
     pub fn permission_set(&self, name: &RoleName) -> Option<&PermissionSet> {
         self.permission_sets.get(name).map(|&at| &self.file.permission_sets[at])
+    }
+
+    /// The application with this client id, or this ARN.
+    #[must_use]
+    pub fn application(&self, id: &ApplicationId) -> Option<&Arc<Application>> {
+        self.applications.get(id)
+    }
+
+    /// The application that sessions know by this id.
+    #[must_use]
+    pub fn application_of(&self, client: ClientId) -> Option<&Arc<Application>> {
+        self.clients.get(&client)
+    }
+
+    /// What people are told that a scope lets an application do.
+    #[must_use]
+    pub fn scope_description(&self, scope: &str) -> Option<&str> {
+        let described = self.file.scopes.iter().find(|described| described.name == scope);
+        described.map(|described| described.description.as_str())
     }
 
     /// The groups that list this person.

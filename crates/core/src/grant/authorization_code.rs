@@ -3,13 +3,15 @@
 //! A code is sealed and stored nowhere. Redeeming it creates the session whose id is the code's own, so a second
 //! redemption finds that session and ends it (RFC 6749 section 4.1.2).
 
+use std::sync::Arc;
+
 use crate::client::GrantType;
-use crate::grant::{Approval, Found, Grant, TokenRequest};
+use crate::grant::{Approval, Found, Grant, TokenRequest, holds_key};
 use crate::ids::{ClientId, CodeId, PersonId};
 use crate::refusal::Refusal;
 use crate::scope::Scopes;
 use crate::secret::CodeChallenge;
-use crate::session::{EndReason, Session, SessionState};
+use crate::session::{EndReason, Session, SessionState, Terms};
 use crate::store::{Outage, Store};
 use crate::time::Timestamp;
 use crate::verdict::{Change, Event, Issued, Verdict};
@@ -33,6 +35,11 @@ pub struct Code {
     pub authenticated_at: Timestamp,
     /// When the code expires.
     pub expires_at: Timestamp,
+    /// What was agreed on beside the scopes, if the client is an application. A key in it must be proved at the
+    /// redemption (`dpop_jkt` of RFC 9449 section 10).
+    pub terms: Option<Arc<Terms>>,
+    /// `nonce` of the authentication request (OpenID Connect Core 1.0 section 3.1.2.1).
+    pub nonce: Option<String>,
 }
 
 /// A redemption of a code.
@@ -75,11 +82,15 @@ impl Grant for Redeem<'_> {
         if !code.challenge.is_met_by(&self.proof) || code.redirect_uri != self.redirect_uri {
             return Verdict::answer(Err(Refusal::InvalidGrant));
         }
+        if !holds_key(code.terms.as_ref().and_then(|terms| terms.dpop_key), request) {
+            return Verdict::answer(Err(Refusal::InvalidGrant));
+        }
         let approval = Approval {
             session: code.id.into(),
             person: &code.person,
             granted: &code.scopes,
             authenticated_at: code.authenticated_at,
+            terms: code.terms.clone(),
         };
         match approval.start(request) {
             Err(refusal) => Verdict::answer(Err(refusal)),
@@ -161,6 +172,7 @@ mod tests {
             generation: 0,
             rotated_at: later(10),
             state: SessionState::Live,
+            terms: None,
         };
         let issued = Issued {
             session: CODE.into(),
@@ -169,6 +181,10 @@ mod tests {
             access_expires_at: later(10 + 3600),
             expires_in: 3600,
             refresh_generation: Some(0),
+            authenticated_at: NOW,
+            audiences: Vec::new(),
+            dpop_key: None,
+            terms: None,
         };
         let event = Event::SessionStarted {
             session: CODE.into(),

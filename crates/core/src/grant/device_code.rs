@@ -5,6 +5,8 @@
 //! 3. Meanwhile the client polls with the device code; the first poll after the approval redeems it: [`Redeem`]
 //!    (section 3.4, 3.5).
 
+use std::sync::Arc;
+
 use crate::assignment::Standing;
 use crate::client::{GrantType, KnownClient};
 use crate::device::{DeviceRequest, DeviceState, Requester};
@@ -143,8 +145,14 @@ impl Grant for Redeem {
             DeviceState::Spent => return Verdict::answer(Err(Refusal::InvalidGrant)),
             DeviceState::Approved { by, authenticated_at } => (by, *authenticated_at),
         };
-        let approval =
-            Approval { session: found.id.into(), person, granted: &found.scopes, authenticated_at };
+        let approval = Approval {
+            session: found.id.into(),
+            person,
+            granted: &found.scopes,
+            authenticated_at,
+            // Where somebody typed the code and how they had signed in there is not known to the device.
+            terms: request.client.application().map(|_| Arc::default()),
+        };
         match approval.start(request) {
             Err(refusal) => Verdict::answer(Err(refusal)),
             Ok((session, issued)) => Verdict {
@@ -320,6 +328,7 @@ mod tests {
             generation: 0,
             rotated_at: later(40),
             state: SessionState::Live,
+            terms: None,
         };
         let spend =
             Change::MoveDeviceRequest { id: REQUEST, from: approved_by("ann"), to: DeviceState::Spent };

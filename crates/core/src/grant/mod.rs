@@ -5,13 +5,16 @@
 //! the client registered for the grant, the artefact is that client's and has not expired, the person may still be
 //! given tokens. What is left to a grant is its own rule, one file each.
 
+use std::sync::Arc;
+
 use crate::assignment::Standing;
 use crate::client::{GrantType, KnownClient};
 use crate::federated::Sources;
 use crate::ids::{ClientId, PersonId, SessionId};
 use crate::refusal::Refusal;
 use crate::scope::Scopes;
-use crate::session::{Holder, Session, SessionState};
+use crate::secret::KeyThumbprint;
+use crate::session::{Holder, Session, SessionState, Terms};
 use crate::store::{CommitError, Outage, Store};
 use crate::time::{Lifetimes, Timestamp};
 use crate::verdict::{Event, Issued, Verdict};
@@ -81,6 +84,10 @@ pub struct TokenRequest<'a> {
     pub lifetimes: &'a Lifetimes,
     /// The identity sources whose word counts.
     pub sources: &'a Sources,
+    /// `resource` (RFC 8707); empty asks for all that was granted.
+    pub audiences: Vec<String>,
+    /// The key that the caller proved to hold (RFC 9449); the tokens are bound to it.
+    pub dpop_key: Option<KeyThumbprint>,
 }
 
 /// One grant.
@@ -150,16 +157,24 @@ impl<G: Grant> Decision for Redemption<'_, G> {
 
 impl<G: Grant> Redemption<'_, G> {
     fn check<'f>(&self, found: Option<&'f G::Found>, standing: &Standing) -> Result<&'f G::Found, Refusal> {
-        let TokenRequest { client, scopes, now, .. } = self.request;
+        let TokenRequest { client, scopes, now, dpop_key, .. } = self.request;
         client.may_use(G::TYPE)?;
         let found = found.filter(|found| found.client() == Some(client.id())).ok_or(G::UNKNOWN)?;
         if *now >= found.expires_at() {
             return Err(G::EXPIRED);
         }
-        if let Some((person, authenticated_at)) = found.person()
-            && !standing.is_usable(person, authenticated_at, *now)
+        if let Some((person, authenticated_at)) = found.person() {
+            let principal = standing.principal(person, authenticated_at, *now).ok_or(G::UNKNOWN)?;
+            if client.application().is_some_and(|application| !application.admits(person, principal.groups()))
+            {
+                return Err(G::UNKNOWN);
+            }
+        }
+        if client.application().is_some_and(|application| application.dpop_bound_access_tokens)
+            && dpop_key.is_none()
         {
-            return Err(G::UNKNOWN);
+            let why = "this application's tokens are bound to a key: send a DPoP proof";
+            return Err(Refusal::InvalidDpopProof(why.into()));
         }
         // What was granted is checked by the grant; nothing beyond the registration is granted to begin with.
         client.registration().scopes.narrow(scopes)?;
@@ -178,13 +193,15 @@ pub struct Approval<'a> {
     pub granted: &'a Scopes,
     /// When the person had proved who they are.
     pub authenticated_at: Timestamp,
+    /// What was agreed on beside the scopes, if the client is an application.
+    pub terms: Option<Arc<Terms>>,
 }
 
 impl Approval<'_> {
     /// The session that begins with this approval, and its first tokens.
     ///
     /// # Errors
-    /// [`Refusal::InvalidScope`] when more is asked for than was approved.
+    /// [`Refusal::InvalidScope`] and [`Refusal::InvalidTarget`] when more is asked for than was approved.
     pub(crate) fn start(&self, request: &TokenRequest<'_>) -> Result<(Session, Issued), Refusal> {
         let scopes = self.granted.narrow(&request.scopes)?;
         let lifetimes = request.lifetimes;
@@ -192,8 +209,15 @@ impl Approval<'_> {
         let lifetime = if self.granted.is_empty() {
             lifetimes.legacy_access_token.min(lifetimes.session)
         } else {
-            lifetimes.session
+            request.client.session_lifetime(lifetimes)
         };
+        let terms = self.terms.as_ref().map(|terms| match (terms.dpop_key, request.dpop_key) {
+            // The refresh tokens of a public client are bound to the key that it proves first (RFC 9449 section 5).
+            (None, Some(key)) if request.client.is_public() => {
+                Arc::new(Terms { dpop_key: Some(key), ..Terms::clone(terms) })
+            }
+            _ => Arc::clone(terms),
+        });
         let session = Session {
             id: self.session,
             person: self.person.clone(),
@@ -208,31 +232,62 @@ impl Approval<'_> {
             generation: 0,
             rotated_at: request.now,
             state: SessionState::Live,
+            terms,
         };
-        let issued = issue(&session, 0, scopes, request);
+        let issued = issue(&session, 0, scopes, request)?;
         Ok((session, issued))
     }
 }
 
-/// The tokens of `session` at `generation`. A legacy session, one without scopes, gets no refresh token.
+/// The tokens of `session` at `generation`. A legacy session, one without scopes, gets no refresh token, nor does an
+/// application that may not refresh.
+///
+/// # Errors
+/// [`Refusal::InvalidScope`] when an administrator took all those scopes from the application; [`Refusal::InvalidTarget`]
+/// when more resources are asked for than were granted.
 pub(crate) fn issue(
     session: &Session,
     generation: u32,
     scopes: Scopes,
     request: &TokenRequest<'_>,
-) -> Issued {
+) -> Result<Issued, Refusal> {
     let legacy = session.scopes.is_empty();
-    let lifetime =
-        if legacy { request.lifetimes.legacy_access_token } else { request.lifetimes.access_token };
+    let (scopes, audiences) = match request.client.application() {
+        None => (scopes, Vec::new()),
+        Some(application) => {
+            let scopes = scopes.intersection(&application.scopes);
+            if scopes.is_empty() {
+                return Err(Refusal::InvalidScope);
+            }
+            let granted = session.terms.as_ref().map_or(&[][..], |terms| &terms.audiences);
+            (scopes, application.audiences(granted, &request.audiences)?)
+        }
+    };
+    let lifetime = if legacy {
+        request.lifetimes.legacy_access_token
+    } else {
+        request.client.access_token_lifetime(request.lifetimes)
+    };
     let access_expires_at = request.now.plus(lifetime).min(session.expires_at);
-    Issued {
+    let refreshes =
+        request.client.application().is_none() || request.client.may_use(GrantType::RefreshToken).is_ok();
+    Ok(Issued {
         session: session.id,
         person: session.person.clone(),
         scopes,
         access_expires_at,
         expires_in: request.now.seconds_until(access_expires_at),
-        refresh_generation: (!legacy).then_some(generation),
-    }
+        refresh_generation: (refreshes && !legacy).then_some(generation),
+        authenticated_at: session.authenticated_at,
+        audiences,
+        dpop_key: request.dpop_key,
+        terms: session.terms.clone(),
+    })
+}
+
+/// Whether a request proves the key that something is bound to, if it is bound to one.
+pub(crate) fn holds_key(bound: Option<KeyThumbprint>, request: &TokenRequest<'_>) -> bool {
+    bound.is_none_or(|key| request.dpop_key == Some(key))
 }
 
 #[cfg(test)]
@@ -600,6 +655,7 @@ mod tests {
             person: &person("ann"),
             granted: &scopes(granted),
             authenticated_at: NOW,
+            terms: None,
         };
         approval.start(&asker.asks("", later(9))).unwrap()
     }

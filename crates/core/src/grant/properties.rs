@@ -179,6 +179,8 @@ impl World {
                 Change::OpenDeviceRequest(_)
                 | Change::ReplaceDirectory { .. }
                 | Change::PutFederatedPerson { .. }
+                | Change::PutConsents { .. }
+                | Change::Use { .. }
                 | Change::ReplaceSigningKeys { .. } => {
                     panic!("no token request may do this: {change:?}")
                 }

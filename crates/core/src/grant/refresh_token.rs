@@ -14,7 +14,7 @@
 //! answer can get lost: a client that tries again within it is given what it missed.
 
 use crate::client::GrantType;
-use crate::grant::{Found, Grant, TokenRequest, issue};
+use crate::grant::{Found, Grant, TokenRequest, holds_key, issue};
 use crate::ids::{ClientId, PersonId, SessionId};
 use crate::refusal::Refusal;
 use crate::session::{EndReason, Session, SessionState};
@@ -80,12 +80,15 @@ impl Grant for Redeem {
                 );
             }
         };
+        if !holds_key(session.terms.as_ref().and_then(|terms| terms.dpop_key), request) {
+            return Verdict::answer(Err(Refusal::InvalidRefreshToken));
+        }
         let scopes = match session.scopes.narrow(&request.scopes) {
             Ok(scopes) => scopes,
             Err(refusal) => return Verdict::answer(Err(refusal)),
         };
         if is_previous {
-            return Verdict::answer(Ok(issue(session, stored, scopes, request)));
+            return Verdict::answer(issue(session, stored, scopes, request));
         }
         let presented = self.generation;
         let Some(next) = presented.checked_add(1) else {
@@ -96,8 +99,12 @@ impl Grant for Redeem {
         } else {
             Event::StoreWasBehind { session: id, stored, presented }
         };
-        let issued = issue(session, next, scopes, request);
-        Verdict::change(Ok(issued), Change::Rotate { id, from: stored, to: next, at }, event)
+        match issue(session, next, scopes, request) {
+            Ok(issued) => {
+                Verdict::change(Ok(issued), Change::Rotate { id, from: stored, to: next, at }, event)
+            }
+            Err(refusal) => Verdict::answer(Err(refusal)),
+        }
     }
 }
 
@@ -144,6 +151,10 @@ mod tests {
             access_expires_at,
             expires_in: 3600,
             refresh_generation: Some(generation),
+            authenticated_at: NOW,
+            audiences: Vec::new(),
+            dpop_key: None,
+            terms: None,
         }
     }
 

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use doorward_core::consent::Consents;
 use doorward_core::device::DeviceRequest;
 use doorward_core::directory::Directory;
 use doorward_core::federated::FederatedPerson;
-use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
+use doorward_core::ids::{DeviceRequestId, OnceId, PersonId, SessionId};
 use doorward_core::refusal::Refusal;
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
@@ -105,6 +106,14 @@ impl Store for FaultyStore {
 
     async fn federated_person(&self, id: &PersonId) -> Result<(u64, Option<FederatedPerson>), Outage> {
         self.available()?.federated_person(id).await
+    }
+
+    async fn consents(&self, person: &PersonId) -> Result<(u64, Consents), Outage> {
+        self.available()?.consents(person).await
+    }
+
+    async fn used(&self, id: OnceId) -> Result<bool, Outage> {
+        self.available()?.used(id).await
     }
 
     async fn signing_keys(&self) -> Result<SigningKeys, Outage> {

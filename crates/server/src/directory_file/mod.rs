@@ -190,7 +190,8 @@ fn text(file: &Path) -> Result<String, String> {
 
 /// The directory that a document is.
 fn directory(root: &Node) -> Result<DirectoryFile, Vec<Mistake>> {
-    const LISTS: [&str; 5] = ["people", "groups", "accounts", "permission_sets", "assignments"];
+    const LISTS: [&str; 7] =
+        ["people", "groups", "accounts", "permission_sets", "assignments", "scopes", "applications"];
     let Value::Table(members) = &root.value else {
         return Err(vec![Mistake::new(root.at, format!("a directory is a table of {}", LISTS.join(", ")))]);
     };
@@ -198,7 +199,7 @@ fn directory(root: &Node) -> Result<DirectoryFile, Vec<Mistake>> {
     let mut mistakes: Vec<Mistake> = unknown
         .map(|member| Mistake { at: Some(member.at), ..Mistake::unknown(&member.name, &LISTS) })
         .collect();
-    let [people, groups, accounts, permission_sets, assignments] =
+    let [people, groups, accounts, permission_sets, assignments, scopes, applications] =
         LISTS.map(|name| members.iter().find(|member| member.name == name).map(|member| &member.node));
     let directory = DirectoryFile {
         people: entries(people, &mut mistakes),
@@ -206,6 +207,8 @@ fn directory(root: &Node) -> Result<DirectoryFile, Vec<Mistake>> {
         accounts: entries(accounts, &mut mistakes),
         permission_sets: entries(permission_sets, &mut mistakes),
         assignments: entries(assignments, &mut mistakes),
+        scopes: entries(scopes, &mut mistakes),
+        applications: entries(applications, &mut mistakes),
     };
     if mistakes.is_empty() { Ok(directory) } else { Err(mistakes) }
 }

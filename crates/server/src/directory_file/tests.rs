@@ -367,6 +367,7 @@ fn directories() -> impl Strategy<Value = DirectoryFile> {
                 })
                 .collect(),
             permission_sets: sets.into_iter().map(|(name, set)| PermissionSet { name, ..set }).collect(),
+            ..DirectoryFile::default()
         }
     })
 }

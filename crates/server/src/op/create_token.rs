@@ -28,6 +28,8 @@ pub(crate) async fn run(app: &App, caller: &Caller, body: &[u8]) -> Result<Vec<u
         now: caller.now,
         lifetimes: &app.policy.lifetimes,
         sources: app.identity.trust(),
+        audiences: Vec::new(),
+        dpop_key: None,
     };
     let store = &*app.store;
     let settled = match &input.grant {

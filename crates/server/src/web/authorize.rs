@@ -251,6 +251,8 @@ async fn approve(
         person: person.clone(),
         authenticated_at,
         expires_at: caller.now.plus(app.policy.lifetimes.authorization_code),
+        terms: None,
+        nonce: None,
     });
     info!(target: "audit", event = "authorization_approved", %person, address = %caller.address);
     Ok(send(&asked.redirect_uri, &[("code", code.reveal())], state))

@@ -97,6 +97,7 @@ pub(super) fn browser_session(app: &App, caller: &Caller, person: &PersonId) -> 
         generation: 0,
         rotated_at: caller.now,
         state: SessionState::Live,
+        terms: None,
     }
 }
 

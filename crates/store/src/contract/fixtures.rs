@@ -85,6 +85,7 @@ pub fn session(n: u64) -> Session {
         generation: 0,
         rotated_at: later(2),
         state: SessionState::Live,
+        terms: None,
     }
 }
 
@@ -132,6 +133,7 @@ pub fn known_client() -> KnownClient {
             .collect(),
         issued_at: NOW,
         expires_at: later(7_776_000),
+        application: None,
     };
     registration.authenticate(Choice::from(1), NOW).unwrap()
 }
@@ -146,7 +148,15 @@ pub fn token_request<'a>(
     lifetimes: &'a Lifetimes,
     now: Timestamp,
 ) -> TokenRequest<'a> {
-    TokenRequest { client, scopes: Scopes::default(), now, lifetimes, sources: &NO_SOURCES }
+    TokenRequest {
+        client,
+        scopes: Scopes::default(),
+        now,
+        lifetimes,
+        sources: &NO_SOURCES,
+        audiences: Vec::new(),
+        dpop_key: None,
+    }
 }
 
 /// A directory of people and nothing else.

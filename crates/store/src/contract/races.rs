@@ -223,6 +223,8 @@ fn code(n: u64) -> authorization_code::Code {
         person: person("alice"),
         authenticated_at: later(3),
         expires_at: NOW.plus(Lifetime::from_seconds(300)),
+        terms: None,
+        nonce: None,
     }
 }
 

@@ -126,6 +126,9 @@ impl<'a> Group<'a> {
             Change::PutFederatedPerson { from, ref person } => {
                 put_record(self.connection, Put::federated_person(from, person))
             }
+            Change::PutConsents { .. } | Change::Use { .. } => {
+                Err(Stop::Refused(Outage("not kept yet".into()).into()))
+            }
             Change::ReplaceSigningKeys { from, ref keys } => {
                 put_record(self.connection, Put::signing_keys(from, keys))
             }

@@ -257,6 +257,7 @@ fn read_session(row: &Row<'_>) -> Result<Session, BadRow> {
         generation: columns.get("generation")?,
         rotated_at: columns.time("rotated_at")?,
         state: columns.read(state)?,
+        terms: None,
     })
 }
 

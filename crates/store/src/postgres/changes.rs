@@ -45,6 +45,7 @@ pub(super) fn statement(change: Change) -> Result<Statement, Outage> {
         },
         Change::ReplaceDirectory { from, file, departed } => replace_directory(from, *file, departed)?,
         Change::PutFederatedPerson { from, person } => put_record(Put::federated_person(from, &person)?),
+        Change::PutConsents { .. } | Change::Use { .. } => return Err(Outage("not kept yet".into())),
         Change::ReplaceSigningKeys { from, keys } => put_record(Put::signing_keys(from, &keys)?),
     })
 }

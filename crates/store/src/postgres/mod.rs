@@ -179,6 +179,17 @@ impl Store for PostgresStore {
         rows::record(self.database().await?, &key, |record| record.federated_person(id)).await
     }
 
+    async fn consents(
+        &self,
+        _person: &doorward_core::ids::PersonId,
+    ) -> Result<(u64, doorward_core::consent::Consents), Outage> {
+        Err(Outage("not kept yet".into()))
+    }
+
+    async fn used(&self, _id: doorward_core::ids::OnceId) -> Result<bool, Outage> {
+        Err(Outage("not kept yet".into()))
+    }
+
     async fn signing_keys(&self) -> Result<SigningKeys, Outage> {
         rows::record(self.database().await?, &RecordKey::SigningKeys, Record::signing_keys).await
     }

@@ -258,6 +258,7 @@ pub(super) fn read_session(row: &Row) -> Result<Session, BadRow> {
         )?,
         rotated_at: columns.time("rotated_at")?,
         state: columns.read(columns::session_state(columns.get("ended_at")?, end_reason))?,
+        terms: None,
     })
 }
 

@@ -1,3 +1,4 @@
-//! OAuth 2.0 and OpenID Connect.
+//! The OAuth 2.0 and OpenID Connect shapes: form-encoded requests, JSON answers.
 
+pub mod form;
 pub mod metadata;

@@ -95,6 +95,9 @@ impl Input {
             GrantType::RefreshToken => {
                 Grant::RefreshToken(RefreshToken::new(required(members.refresh_token, "refreshToken")?))
             }
+            GrantType::ClientCredentials | GrantType::TokenExchange | GrantType::JwtBearer => {
+                return Err(Refusal::UnsupportedGrantType);
+            }
         };
         Ok(Self { client_id, client_secret, grant, scope: members.scope.unwrap_or_default() })
     }
