@@ -13,6 +13,7 @@ use doorward_core::client::{KnownClient, Registration};
 use doorward_core::ids::ApplicationId;
 use doorward_core::refusal::Refusal;
 use doorward_core::secret::ClientSecret;
+use doorward_core::signing_key::SigningAlgorithm;
 use doorward_core::store::Outage;
 use doorward_wire::oauth::form::Form;
 use http::{HeaderMap, header};
@@ -35,6 +36,20 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 pub(crate) struct Authenticated {
     /// The client.
     pub(crate) client: KnownClient,
+    /// `client_id`: what it is called in tokens.
+    pub(crate) client_id: String,
+}
+
+impl Authenticated {
+    fn of(client: KnownClient, presented: &str) -> Self {
+        let client_id = client.application().map_or(presented, |application| application.client_id.as_str());
+        Self { client_id: client_id.to_owned(), client }
+    }
+
+    /// What its tokens are signed with.
+    pub(crate) fn signing_algorithm(&self) -> SigningAlgorithm {
+        self.client.application().map(|application| application.signing_algorithm).unwrap_or_default()
+    }
 }
 
 /// What a request says of its client, before any of it is believed.
@@ -63,8 +78,8 @@ pub(crate) async fn authenticate(
         Some(presented) => check(app, caller, presented).await?,
         None => None,
     };
-    if let Some(client) = known {
-        return Ok(Authenticated { client });
+    if let Some(authenticated) = known {
+        return Ok(authenticated);
     }
     app.limits.call(Call::Token(caller.address))?;
     Err(Refusal::InvalidClient.into())
@@ -128,12 +143,17 @@ fn basic(authorization: &str) -> Option<(String, ClientSecret)> {
 }
 
 /// The client, if what it presents holds.
-async fn check(app: &App, caller: &Caller, presented: Presented<'_>) -> Result<Option<KnownClient>, Outage> {
+async fn check(
+    app: &App,
+    caller: &Caller,
+    presented: Presented<'_>,
+) -> Result<Option<Authenticated>, Outage> {
     match presented {
         Presented::Secret { client_id, secret, method } => {
             let Some(application) = application(app, &client_id).await? else {
                 // A tool that registered itself; it was never told to prefer one way or the other.
-                return Ok(app.tokens.authenticate(&client_id, &secret, caller.now).ok());
+                let client = app.tokens.authenticate(&client_id, &secret, caller.now).ok();
+                return Ok(client.map(|client| Authenticated::of(client, &client_id)));
             };
             let hash = sha256(secret.reveal());
             // All of them, so that the time it takes says nothing.
@@ -170,9 +190,10 @@ fn known(
     method: ClientAuthentication,
     right: Choice,
     caller: &Caller,
-) -> Option<KnownClient> {
+) -> Option<Authenticated> {
     let registered = Choice::from(u8::from(application.authentication == method));
-    Registration::of(application).authenticate(right & registered, caller.now).ok()
+    let client = Registration::of(application).authenticate(right & registered, caller.now).ok()?;
+    Some(Authenticated::of(client, application.client_id.as_str()))
 }
 
 /// The application whose `client_id` this is. Its ARN is a name too, but not one that it may go by here.

@@ -56,7 +56,7 @@ fn basic_header(name: &str, secret: &str) -> HeaderMap {
 /// The name of the client, or the refusal.
 async fn ask(app: &App, headers: &HeaderMap, parameters: &[(&str, &str)]) -> Result<String, Refusal> {
     match authenticate(app, &caller(0), headers, &body(parameters)).await {
-        Ok(Authenticated { client }) => Ok(client.registration().name.to_string()),
+        Ok(Authenticated { client, .. }) => Ok(client.registration().name.to_string()),
         Err(Failure::Refused(refusal)) => Err(refusal),
         Err(Failure::Outage(what)) => panic!("{what}"),
     }
