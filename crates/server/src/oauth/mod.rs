@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), expect(dead_code, reason = "the endpoints that ask for it come next"))]
 
 pub(crate) mod client;
+pub(crate) mod dpop;
 #[cfg(test)]
 mod fixtures;
 mod jws;
