@@ -5,3 +5,4 @@
 pub mod credentials;
 pub mod iam;
 pub mod identity;
+mod provider;

@@ -6,9 +6,9 @@ use doorward_core::ids::{GroupName, PersonId};
 use serde_json::Value;
 use tracing::debug;
 
-use super::error::{OidcError, Step, quoted};
-use super::id_token::Claims;
 use super::settings::Settings;
+use crate::provider::claims::Claims;
+use crate::provider::error::{OidcError, Step, quoted};
 
 /// The most groups of one person.
 const MOST_GROUPS: usize = 2000;
