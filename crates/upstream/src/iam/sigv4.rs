@@ -195,12 +195,12 @@ fn fields(rest: &str) -> Result<[&str; 3], SignatureError> {
             return incomplete(format!("Authorization header has {name} twice."));
         }
     }
-    match found {
-        [Some(credential), Some(headers), Some(signature)] => Ok([credential, headers, signature]),
-        _ => {
-            let missing = NAMES.iter().zip(found).find(|(_, value)| value.is_none());
-            let missing = missing.map_or("parameter", |(name, _)| name);
-            incomplete(format!("Authorization header requires '{missing}' parameter."))
+    let missing = NAMES.iter().zip(found).find(|(_, value)| value.is_none()).map(|(name, _)| name);
+    match (found, missing) {
+        ([Some(credential), Some(headers), Some(signature)], None) => Ok([credential, headers, signature]),
+        (_, missing) => {
+            let name = missing.copied().unwrap_or_default();
+            incomplete(format!("Authorization header requires '{name}' parameter."))
         }
     }
 }
