@@ -39,3 +39,12 @@ pub(crate) fn time(claims: &Claims, name: &str) -> Result<Option<Timestamp>, Str
     });
     seconds.map(|seconds| Some(Timestamp::from_seconds(seconds))).ok_or_else(|| format!("{name} is no time"))
 }
+
+/// `email_verified`, which some write as text.
+pub(crate) fn email_verified(claims: &Claims) -> Option<bool> {
+    match claims.get("email_verified")? {
+        Value::Bool(verified) => Some(*verified),
+        Value::String(text) => Some(text == "true"),
+        _ => Some(false),
+    }
+}
