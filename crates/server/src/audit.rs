@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use doorward_core::directory::{Assignee, Counts, Plan, Single};
 use doorward_core::ids::SourceName;
+use doorward_core::signing_key::SigningKey;
 use doorward_core::verdict::Event;
 use serde_json::Value;
 use tracing::{debug, info, warn};
@@ -46,6 +47,19 @@ pub(crate) fn record(event: Option<&Event>, address: IpAddr) {
             info!(target: "audit", event = "session_ended", %session, %person, why = why.as_str(), %address);
         }
     }
+}
+
+/// Records a signing key that others may verify with from now on, in this version of the keys.
+pub(crate) fn signing_key_made(key: &SigningKey, version: u64) {
+    let SigningKey { id, algorithm, signs_from, .. } = key;
+    let signs_from = signs_from.seconds();
+    info!(target: "audit", event = "signing_key_made", kid = id, %algorithm, signs_from, version);
+}
+
+/// Records a signing key that nobody may verify with any more, in this version of the keys.
+pub(crate) fn signing_key_removed(key: &SigningKey, why: &'static str, version: u64) {
+    let SigningKey { id, algorithm, .. } = key;
+    info!(target: "audit", event = "signing_key_removed", kid = id, %algorithm, why, version);
 }
 
 /// Records that a plan was carried out, which made the directory of this version: each change by itself.

@@ -19,12 +19,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::app::DeviceGrant;
+use crate::signing::KeyPolicy;
 
 mod brokers;
 mod identity_sources;
+mod signing_keys;
 
 pub use brokers::{BrokerConfig, BrokerKind, WebIdentityConfig};
 pub use identity_sources::{IdentitySourceConfig, IdentitySourceKind};
+pub use signing_keys::SigningKeysConfig;
 
 /// The name of the broker that is part of this server.
 pub const BUILT_IN: &str = "built-in";
@@ -84,6 +87,9 @@ pub struct Config {
     /// What backends verify this server's tokens with.
     #[serde(default)]
     pub web_identity: WebIdentityConfig,
+    /// How the keys that sign them take turns.
+    #[serde(default)]
+    pub signing_keys: SigningKeysConfig,
     /// Where people sign in beside the passwords of the directory.
     #[serde(default)]
     pub identity_sources: BTreeMap<SourceName, IdentitySourceConfig>,
@@ -215,6 +221,7 @@ impl Config {
         brokers::check_audiences(&self.brokers)?;
         self.location().map(drop)?;
         self.scopes().map(drop)?;
+        self.key_policy().map(drop)?;
         self.lifetimes().map(drop)
     }
 
@@ -294,6 +301,15 @@ impl Config {
                 .map_err(|_| "registration.scopes: not a scope".to_owned())
         };
         self.registration.scopes.as_ref().map(parse).transpose()
+    }
+
+    /// What signing keys are published as, and how they take turns.
+    ///
+    /// # Errors
+    /// The key, and what it must be.
+    pub fn key_policy(&self) -> Result<KeyPolicy, String> {
+        let rotation = self.signing_keys.rotation().map_err(|why| format!("signing_keys.{why}"))?;
+        Ok(KeyPolicy { rotation, x5c: self.web_identity.x5c })
     }
 
     /// How long things live.

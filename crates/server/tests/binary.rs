@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use doorward::ambient::{Clock, OsEntropy};
-use doorward::signing::Signing;
+use doorward::signing::{KeyPolicy, Signing};
+use doorward_core::signing_key::SigningAlgorithm;
 use doorward_keys::KeyRing;
 use doorward_store::{EmbeddedStore, Location, Opened};
 
@@ -91,7 +92,9 @@ async fn folder_with_a_signing_key(master: u8) -> tempfile::TempDir {
     let Opened { store, closer } = doorward_store::open(&location).unwrap();
     let keys = KeyRing::new(&[master; 32]);
     let (clock, entropy) = (Arc::new(Clock::system()), Arc::new(OsEntropy::default()));
-    Signing::new(store, clock, entropy, &keys, false).signer().await.unwrap();
+    let signing = Signing::new(store, clock, entropy, &keys, KeyPolicy::default());
+    signing.start(&[SigningAlgorithm::Rs256]).await.unwrap();
+    drop(signing);
     closer.close().await.unwrap();
     set_master_key(folder.path(), master);
     folder
@@ -115,19 +118,19 @@ fn checked(folder: &Path, what: &str) -> String {
 #[tokio::test]
 async fn a_signing_key_whose_master_key_is_lost_can_be_replaced() {
     let folder = folder_with_a_signing_key(1).await;
-    let before = checked(folder.path(), "signing key");
+    let before = checked(folder.path(), "signing keys");
     assert!(before.starts_with("ok "), "{before}");
     set_master_key(folder.path(), 2);
-    let lost = checked(folder.path(), "signing key");
+    let lost = checked(folder.path(), "signing keys");
     assert!(lost.starts_with("WRONG ") && lost.contains("`doorward key replace`"), "{lost}");
     let output = doorward(&["key", "replace", "-c", folder.path().join("doorward.toml").to_str().unwrap()]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(
-        output.status.success() && said.contains("start every server again"),
+        output.status.success() && said.contains("servers that run sign with these within 10 seconds"),
         "{said}{:?}",
         output.stderr
     );
-    let after = checked(folder.path(), "signing key");
+    let after = checked(folder.path(), "signing keys");
     assert!(after.starts_with("ok ") && after != before, "{after}");
 }
 
@@ -162,6 +165,6 @@ async fn a_start_without_a_broker_that_needs_the_signing_key_looks_after_it() {
     server.wait().unwrap();
     assert!(ready, "the server does not start");
     set_master_key(folder.path(), 2);
-    let kept = checked(folder.path(), "signing key");
+    let kept = checked(folder.path(), "signing keys");
     assert!(kept.starts_with("ok "), "{kept}");
 }

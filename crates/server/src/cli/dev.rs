@@ -31,7 +31,7 @@ use crate::directory_file::Written;
 use crate::http::listen::Listener;
 use crate::http::server::Server;
 use crate::identity::Identity;
-use crate::signing::Signing;
+use crate::signing::{KeyPolicy, Signing};
 use crate::site::Site;
 use crate::{keyfile, setup};
 
@@ -184,7 +184,10 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
     };
     let lifetimes = options.lifetimes.lifetimes();
     let store: Arc<dyn Store> = Arc::new(FaultyStore::new(store, faults));
-    let signing = Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, false));
+    let key_policy = KeyPolicy::default();
+    let signing = Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, key_policy);
+    signing.start(&[]).await?;
+    let signing = Arc::new(signing);
     let identity = Identity::new(Vec::new(), store.clone(), clock.clone(), entropy.clone(), &keys);
     let app = Arc::new(App::new(Parts {
         store,
