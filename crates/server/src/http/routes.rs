@@ -20,7 +20,7 @@ pub(super) struct Routes {
 }
 
 /// What every server has.
-fn common() -> [Row; 19] {
+fn common() -> [Row; 21] {
     [
         // sso-oidc
         ("/client/register", post(api::register_client)),
@@ -35,7 +35,8 @@ fn common() -> [Row; 19] {
         (CONFIGURATION_PATH, get(metadata::configuration)),
         (JWKS_PATH, get(metadata::key_set)),
         // Pages
-        ("/authorize", get(web::authorize::show)),
+        ("/authorize", get(web::authorize::show).post(web::authorize::show)),
+        ("/authorize/resume", get(web::authorize::resume)),
         ("/authorize/decision", post(web::authorize::decide)),
         ("/device", get(web::device::show).post(web::device::look_up)),
         ("/device/decision", post(web::device::decide)),
@@ -43,6 +44,7 @@ fn common() -> [Row; 19] {
         ("/sign-out", post(web::sign_in::sign_out)),
         ("/start", get(web::start::show)),
         ("/start/credentials", get(web::start::credentials)),
+        ("/start/applications/withdraw", post(web::applications::withdraw)),
         ("/start/sessions/end", post(web::start::end_session)),
         ("/healthz", get(api::health)),
     ]

@@ -1,4 +1,5 @@
 //! The OAuth 2.0 and OpenID Connect shapes: form-encoded requests, JSON answers.
 
+pub mod authorization;
 pub mod form;
 pub mod metadata;
