@@ -57,6 +57,9 @@ pub struct Tokens {
     forms: Mac,
     device_asks: Sealer,
     authorization_asks: Sealer,
+    resumptions: Sealer,
+    pushed: Sealer,
+    logouts: Sealer,
     source_sign_ins: Sealer,
     pages: Sealer,
     dpop_nonces: Mac,
@@ -70,6 +73,12 @@ pub(crate) enum About {
     Device,
     /// An authorization request.
     Authorization,
+    /// An authorization request, while the person signs in.
+    Resumption,
+    /// An authorization request that a client pushed.
+    Pushed,
+    /// A sign-out that an application asked for.
+    Logout,
     /// A sign-in through an identity source.
     SourceSignIn,
 }
@@ -128,6 +137,9 @@ impl Tokens {
             forms: keys.mac("form"),
             device_asks: keys.sealer("device decision"),
             authorization_asks: keys.sealer("authorization decision"),
+            resumptions: keys.sealer("authorization request"),
+            pushed: keys.sealer("pushed authorization request"),
+            logouts: keys.sealer("logout decision"),
             source_sign_ins: keys.sealer("sign-in through a source"),
             pages: keys.sealer("page of a list"),
             dpop_nonces: keys.mac("DPoP nonce"),
@@ -374,6 +386,9 @@ impl Tokens {
         match about {
             About::Device => &self.device_asks,
             About::Authorization => &self.authorization_asks,
+            About::Resumption => &self.resumptions,
+            About::Pushed => &self.pushed,
+            About::Logout => &self.logouts,
             About::SourceSignIn => &self.source_sign_ins,
         }
     }
