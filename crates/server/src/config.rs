@@ -1,7 +1,7 @@
 //! The file that operators write: `doorward.toml`. A mistake names the file, the line, the key, and the nearest key that
 //! exists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -225,7 +225,17 @@ impl Config {
         directory.unconfigured(
             &self.brokers.keys().chain(&built_in).collect(),
             &self.identity_sources.keys().collect(),
+            &HashSet::new(),
         )
+    }
+
+    /// Where an application of `directory` could get tokens that a broker's service takes for those of this server that ask
+    /// for role credentials. No server may run with that.
+    #[must_use]
+    pub fn taken_by(&self, directory: &DirectoryFile) -> Vec<DirectoryProblem> {
+        let audiences =
+            self.brokers.iter().filter_map(|(name, broker)| Some((broker.audience.as_deref()?, name)));
+        directory.taken_audiences(&audiences.collect())
     }
 
     /// The identity sources.

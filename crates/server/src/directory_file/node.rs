@@ -7,6 +7,9 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
+/// The members of a key that are private (RFC 7518 sections 6.2.2, 6.3.2 and 6.4, RFC 8037 section 2).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
 /// A value, and where it begins: a position in the text, in the unit of its [`super::Format`].
 #[derive(Clone, Debug)]
 pub(super) struct Node {
@@ -109,6 +112,13 @@ impl de::Error for Mistake {
     }
 
     fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
+        // The only table with a `kty` is a public key.
+        if PRIVATE.contains(&name) && known.contains(&"kty") {
+            return Self::custom(format!(
+                "`{name}` belongs to the private part of a key, which the application alone may have: write down the public \
+                 part, and make another key if others have seen this one"
+            ));
+        }
         Self::unknown(name, known)
     }
 
