@@ -1,11 +1,12 @@
 //! A plan by the entry and by the member, as people and machines are shown it and as the audit trail keeps it.
 
+use doorward_core::application::Application;
 use doorward_core::directory::{Edit, Group, Plan};
 use doorward_core::ids::PersonId;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// What becomes of one person, group, account or permission set.
+/// What becomes of one person, group, account, permission set, scope or application.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct EntryChange<'a> {
     pub(crate) action: Action,
@@ -39,6 +40,8 @@ pub(crate) enum Kind {
     Group,
     Account,
     PermissionSet,
+    Scope,
+    Application,
 }
 
 impl Kind {
@@ -48,6 +51,8 @@ impl Kind {
             Self::Group => "group",
             Self::Account => "account",
             Self::PermissionSet => "permission_set",
+            Self::Scope => "scope",
+            Self::Application => "application",
         }
     }
 
@@ -55,8 +60,9 @@ impl Kind {
     const fn name_member(self) -> &'static str {
         match self {
             Self::Person => "user_name",
-            Self::Group | Self::PermissionSet => "name",
+            Self::Group | Self::PermissionSet | Self::Scope => "name",
             Self::Account => "id",
+            Self::Application => "client_id",
         }
     }
 }
@@ -83,7 +89,7 @@ pub(crate) struct MemberChange {
 }
 
 /// Members that are shown to nobody.
-const SECRETS: [&str; 1] = ["password_hash"];
+const SECRETS: [&str; 2] = ["password_hash", "secret_hashes"];
 
 /// The changes of a plan, entry by entry, without the assignments.
 ///
@@ -108,6 +114,12 @@ pub(crate) fn entry_changes<'a>(plan: &Plan<'a>) -> serde_json::Result<Vec<Entry
     for edit in &plan.permission_sets {
         changes.push(change(Kind::PermissionSet, edit, |set| set.name.as_str())?);
     }
+    for edit in &plan.scopes {
+        changes.push(change(Kind::Scope, edit, |scope| scope.name.as_str())?);
+    }
+    for edit in &plan.applications {
+        changes.push(application(edit)?);
+    }
     Ok(changes)
 }
 
@@ -123,6 +135,14 @@ fn change<'a, T: Serialize>(
     };
     let members = members.into_iter().filter(|change| change.member != kind.name_member()).collect();
     Ok(EntryChange { action, kind, name: name(of), members, joined: Vec::new(), left: Vec::new() })
+}
+
+/// What becomes of an application; its lists are compared in order, so that another order is no difference.
+fn application<'a>(edit: &Edit<'a, Application>) -> serde_json::Result<EntryChange<'a>> {
+    let named = change(Kind::Application, edit, |application| application.client_id.as_str())?;
+    let Edit::Changed { from, to } = edit else { return Ok(named) };
+    let members = member_changes(&members(&from.canonical())?, &members(&to.canonical())?);
+    Ok(EntryChange { members, ..named })
 }
 
 /// The members of an entry as a file has them.
