@@ -212,7 +212,7 @@ impl Config {
             return Err(format!("brokers.{BUILT_IN}: this name is that of the insecure built-in source"));
         }
         self.brokers.iter().try_for_each(|(name, broker)| broker.check(name))?;
-        brokers::check_audiences(&self.brokers)?;
+        brokers::check_audiences(&self.brokers, &self.public_url)?;
         self.location().map(drop)?;
         self.scopes().map(drop)?;
         self.lifetimes().map(drop)
@@ -470,6 +470,33 @@ mod tests {
         let aws = broker("aws", "aws", "");
         let config: Config = parse(&format!("{GOOD}{minio}{again}{}{aws}{europe}", ceph("ceph"))).unwrap();
         assert_eq!(config.check(), Ok(()), "each service has its own");
+    }
+
+    #[test]
+    fn no_broker_has_the_issuer_for_its_audience() {
+        for audience in ["http://127.0.0.1:8443", "http://127.0.0.1:8443/"] {
+            let broker = format!("[brokers.minio]\nkind = \"web-identity\"\naudience = \"{audience}\"\n");
+            assert!(
+                problem(&format!("{GOOD}{broker}")).starts_with("brokers.minio.audience is the public_url"),
+                "{audience}"
+            );
+        }
+    }
+
+    #[test]
+    fn applications_whose_tokens_a_broker_would_take_are_named() {
+        let broker = "[brokers.minio]\nkind = \"web-identity\"\naudience = \"minio\"\n";
+        let config: Config = parse(&format!("{GOOD}{broker}")).unwrap();
+        let directory = |id: &str| -> DirectoryFile {
+            parse(&format!(
+                "[[applications]]\nclient_id = '{id}'\nname = 'x'\ngrants = ['client_credentials']\nscopes = ['openid']\n"
+            ))
+            .unwrap()
+        };
+        assert_eq!(config.taken_by(&directory("other")), []);
+        let taken = config.taken_by(&directory("minio"));
+        let what = "application minio: client_id is the audience of broker minio, ";
+        assert!(taken.len() == 1 && taken[0].what.starts_with(what), "{taken:?}");
     }
 
     #[test]

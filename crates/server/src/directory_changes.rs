@@ -183,3 +183,47 @@ fn left<'a>(edit: &Edit<'a, Group>) -> Vec<&'a PersonId> {
         Edit::Added(_) | Edit::Removed(_) => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use doorward_core::directory::DirectoryFile;
+
+    use super::*;
+
+    fn directory(lists: &str) -> DirectoryFile {
+        let application = format!("[[applications]]\nclient_id = 'web'\nname = 'Web'\ngrants = []\n{lists}");
+        toml::from_str(&application).unwrap()
+    }
+
+    #[test]
+    fn of_a_secret_hash_nothing_is_shown_and_of_the_order_of_a_list_neither() {
+        let hash = |digit: &str| format!("'sha256:{}'", digit.repeat(64));
+        let lists = |redirects: &str, hash: &str| {
+            directory(&format!("scopes = []\nredirect_uris = [{redirects}]\nsecret_hashes = [{hash}]\n"))
+        };
+        let old = lists("'b', 'a'", &hash("1"));
+        let new = lists("'a', 'b'", &hash("2"));
+        let plan = Plan::new(&old, &new);
+        let changed = MemberChange {
+            member: "secret_hashes".to_owned(),
+            from: None,
+            to: None,
+            secret: Some("changed"),
+        };
+        let changes = entry_changes(&plan).unwrap();
+        assert_eq!(changes.len(), 1);
+        assert_eq!((changes[0].kind, changes[0].name), (Kind::Application, "web"));
+        assert_eq!(changes[0].members, [changed]);
+        let none = DirectoryFile::default();
+        for (plan, secret) in
+            [(Plan::new(&none, &new), "set"), (Plan::new(&new, &directory("scopes = []")), "removed")]
+        {
+            let changes = entry_changes(&plan).unwrap();
+            let shown = serde_json::to_string(&changes).unwrap();
+            assert!(
+                shown.contains(&format!("\"secret\":\"{secret}\"")) && !shown.contains("sha256"),
+                "{shown}"
+            );
+        }
+    }
+}

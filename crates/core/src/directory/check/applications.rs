@@ -16,6 +16,8 @@ const MOST_URIS: usize = 10;
 const MOST_AUDIENCES: usize = 20;
 /// The most keys of one application.
 const MOST_KEYS: usize = 10;
+/// The most issuers that one application presents assertions of.
+const MOST_ISSUERS: usize = 20;
 /// The most audiences that an assertion may name one of (sso-admin model `TokenIssuerAudiences`).
 const MOST_ASSERTED: usize = 10;
 /// The most callers of CreateTokenWithIAM, for one application.
@@ -227,7 +229,8 @@ impl Looking<'_> {
         {
             self.wrong_at(self.at.member("secret_hashes").element(1), "secret_hashes", "has this one twice");
         }
-        keys::problems(self.found, self.at.member("keys"), self.name, &application.keys);
+        let keys = &application.keys[..application.keys.len().min(MOST_KEYS)];
+        keys::problems(self.found, self.at.member("keys"), self.name, keys);
     }
 
     fn grants(&mut self, application: &Application) {
@@ -354,7 +357,10 @@ impl Looking<'_> {
             _ => {}
         }
         let at = self.at.member("trusted_issuers");
-        for (nth, accepted) in application.trusted_issuers.iter().enumerate() {
+        if application.trusted_issuers.len() > MOST_ISSUERS {
+            self.wrong("trusted_issuers", "must be 20 at most");
+        }
+        for (nth, accepted) in application.trusted_issuers.iter().take(MOST_ISSUERS).enumerate() {
             let at = at.element(nth);
             if application.trusted_issuers[..nth].iter().any(|other| other.issuer == accepted.issuer) {
                 self.wrong_at(at.inner("issuer"), "trusted_issuers", "has this issuer twice");

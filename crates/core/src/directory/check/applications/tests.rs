@@ -575,6 +575,9 @@ fn assertions_come_from_issuers_and_name_audiences() {
         at.element(1).inner("issuer"),
         "trusted_issuers has this issuer twice",
     );
+    let many = |count| (0..count).map(|n| accepted(&format!("issuer-{n}"), &["x"])).collect();
+    fine(|web| web.trusted_issuers = many(20));
+    mistake(|web| web.trusted_issuers = many(21), at, "trusted_issuers must be 20 at most");
     let audiences = at.element(0).inner("audiences");
     for (list, at, what) in [
         (vec![], audiences, "must have one"),
