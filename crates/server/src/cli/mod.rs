@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod application;
 mod check;
 mod check_broker;
 mod check_sources;
@@ -44,6 +45,9 @@ enum Command {
     /// The key that signs web identity tokens.
     #[command(subcommand)]
     Key(key::Command),
+    /// Applications: OAuth clients in the directory.
+    #[command(subcommand)]
+    Application(application::Command),
     /// Print the hash of a password, for `password_hash` in the directory file.
     HashPassword,
 }
@@ -64,6 +68,9 @@ impl Cli {
             Command::Migrate(options) => copy::migrate(&options).map(|()| ExitCode::SUCCESS),
             Command::Key(key::Command::Replace(options)) => {
                 key::replace(&options).map(|()| ExitCode::SUCCESS)
+            }
+            Command::Application(application::Command::Secret(options)) => {
+                application::secret(&options).map(|()| ExitCode::SUCCESS)
             }
             Command::HashPassword => hash_password::run().map(|()| ExitCode::SUCCESS),
         }

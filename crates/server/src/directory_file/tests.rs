@@ -338,6 +338,23 @@ fn a_thousand_mistakes_are_counted() {
     assert_eq!(found[MOST_MISTAKES], "and 900 more mistakes");
 }
 
+#[test]
+fn the_applications_of_the_manual_are_a_directory() {
+    let blocks = |page: &str| -> Vec<String> {
+        let begin = |block: &str| block.split_once("\n```").expect("an end of the block").0.to_owned();
+        page.split("\n```toml\n").skip(1).map(begin).collect()
+    };
+    let people = blocks(include_str!("../../../../docs/operations/directory.md"));
+    let applications = blocks(include_str!("../../../../docs/operations/applications.md"));
+    assert_eq!((people.len(), applications.len()), (1, 6));
+    let directory = parse("d.toml", &[people, applications].concat().join("\n")).unwrap();
+    assert_eq!((directory.applications.len(), directory.scopes.len()), (6, 2));
+    let page = include_str!("../../../../docs/operations/applications.md");
+    for member in serde_json::to_value(&directory.applications[0]).unwrap().as_object().unwrap().keys() {
+        assert!(page.contains(&format!("`{member}`")), "{member}");
+    }
+}
+
 /// Text as people write it, and as nobody does.
 fn text(length: std::ops::Range<usize>) -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec![
