@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The only loopback host accepted. AWS refuses `[::1]`, and RFC 8252 section 8.3 advises against `localhost`.
 const LOOPBACK: &str = "http://127.0.0.1";
 /// At most so many bytes in one URI.
-const LONGEST_URI: usize = 512;
+pub(crate) const LONGEST_URI: usize = 512;
 
 /// A redirect URI as registered or presented, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,11 @@ impl RedirectUri {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether `text` is an `http` URI on 127.0.0.1, at any port, without user name or fragment.
+pub(crate) fn is_loopback(text: &str) -> bool {
+    Loopback::parse(text).is_some()
 }
 
 /// A loopback URI in parts; only what follows the port takes part in matching.
