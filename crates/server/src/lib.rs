@@ -16,6 +16,7 @@ pub mod http;
 pub mod identity;
 pub mod keyfile;
 pub mod limits;
+mod oauth;
 mod op;
 pub mod setup;
 pub mod signing;

@@ -9,6 +9,7 @@
 //! | refresh token | session id and generation, authenticated |
 //! | access token | session, person, scopes, expiry, sealed |
 //! | browser cookie | session id, authenticated |
+//! | DPoP nonce | a window of time, authenticated |
 //!
 //! A reader of any of them gets `None` for everything that this server did not make, whatever is wrong with it.
 
@@ -58,6 +59,7 @@ pub struct Tokens {
     authorization_asks: Sealer,
     source_sign_ins: Sealer,
     pages: Sealer,
+    dpop_nonces: Mac,
     entropy: SharedEntropy,
 }
 
@@ -128,6 +130,7 @@ impl Tokens {
             authorization_asks: keys.sealer("authorization decision"),
             source_sign_ins: keys.sealer("sign-in through a source"),
             pages: keys.sealer("page of a list"),
+            dpop_nonces: keys.mac("DPoP nonce"),
             entropy,
         }
     }
@@ -373,6 +376,16 @@ impl Tokens {
             About::Authorization => &self.authorization_asks,
             About::SourceSignIn => &self.source_sign_ins,
         }
+    }
+
+    /// The nonce of a window of time, for DPoP proofs to hold: the same for everybody.
+    pub(crate) fn dpop_nonce(&self, window: i64) -> String {
+        self.dpop_nonces.wrap(&window.to_be_bytes())
+    }
+
+    /// The window that a nonce was given in.
+    pub(crate) fn dpop_nonce_window(&self, nonce: &str) -> Option<i64> {
+        self.dpop_nonces.unwrap(nonce).map(i64::from_be_bytes)
     }
 
     /// Seals where a list goes on.

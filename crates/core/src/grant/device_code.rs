@@ -14,6 +14,7 @@ use crate::federated::Sources;
 use crate::grant::{Approval, Decision, Found, Grant, TokenRequest};
 use crate::ids::{ClientId, DeviceRequestId, PersonId};
 use crate::refusal::Refusal;
+use crate::scope::Scopes;
 use crate::secret::UserCodeHash;
 use crate::store::{Outage, Store};
 use crate::time::{Lifetime, Timestamp};
@@ -28,12 +29,14 @@ pub struct Fresh {
     pub user_code: UserCodeHash,
 }
 
-/// Step 1: the request of a client, open until it expires. Its scopes are frozen here.
+/// Step 1: the request of a client for `scopes`, or all it registered, open until it expires. They are frozen here.
 ///
 /// # Errors
-/// [`Refusal::UnauthorizedClient`] when the client did not register for this grant.
+/// [`Refusal::UnauthorizedClient`] when the client did not register for this grant, [`Refusal::InvalidScope`] when it did
+/// not register for the scopes.
 pub fn open(
     client: &KnownClient,
+    scopes: &Scopes,
     fresh: &Fresh,
     requester: Requester,
     now: Timestamp,
@@ -46,7 +49,7 @@ pub fn open(
         user_code: fresh.user_code,
         client: client.id(),
         client_name: registration.name.clone(),
-        scopes: registration.scopes.clone(),
+        scopes: registration.scopes.narrow(scopes)?,
         requester,
         created_at: now,
         expires_at: now.plus(lifetime),
@@ -204,7 +207,7 @@ mod tests {
 
     fn open_by(asker: &Asker) -> Result<DeviceRequest, Refusal> {
         let fresh = Fresh { id: REQUEST, user_code: USER_CODE };
-        open(&asker.client, &fresh, requester(), NOW, Lifetime::from_seconds(600))
+        open(&asker.client, &Scopes::default(), &fresh, requester(), NOW, Lifetime::from_seconds(600))
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::store::{CommitError, Outage, Store};
 use crate::time::{Lifetimes, Timestamp};
 use crate::verdict::{Event, Issued, Verdict};
 
+#[cfg(test)]
+mod application_tests;
 pub mod authorization_code;
 pub mod device_code;
 pub mod refresh_token;

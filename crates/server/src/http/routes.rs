@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
-use doorward_wire::oauth::metadata::{CONFIGURATION_PATH, JWKS_PATH};
+use doorward_wire::oauth::metadata::{AUTHORIZATION_SERVER_PATH, CONFIGURATION_PATH, JWKS_PATH};
 
 use super::{api, metadata, trouble};
 use crate::app::App;
-use crate::{dev, web};
+use crate::{dev, oauth, web};
 
 type Row = (&'static str, MethodRouter<Arc<App>>);
 
@@ -20,12 +20,13 @@ pub(super) struct Routes {
 }
 
 /// What every server has.
-fn common() -> [Row; 19] {
+fn common() -> [Row; 20] {
     [
         // sso-oidc
         ("/client/register", post(api::register_client)),
-        ("/device_authorization", post(api::start_device_authorization)),
-        ("/token", post(api::create_token)),
+        // sso-oidc and OAuth: the content type decides
+        ("/device_authorization", post(api::start_device_authorization).options(oauth::preflight)),
+        ("/token", post(api::create_token).options(oauth::preflight)),
         // sso
         ("/federation/credentials", get(api::get_role_credentials)),
         ("/assignment/accounts", get(api::list_accounts)),
@@ -33,6 +34,7 @@ fn common() -> [Row; 19] {
         ("/logout", post(api::logout)),
         // For those who verify what this server signs
         (CONFIGURATION_PATH, get(metadata::configuration)),
+        (AUTHORIZATION_SERVER_PATH, get(metadata::configuration)),
         (JWKS_PATH, get(metadata::key_set)),
         // Pages
         ("/authorize", get(web::authorize::show)),
