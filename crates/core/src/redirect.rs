@@ -112,6 +112,7 @@ mod tests {
         }
     }
 
+    // Holds: rfc8252-8.3-localhost, rfc9700-2.6-no-plain-http-redirects
     #[test]
     fn nothing_else_may_be_registered() {
         for bad in [
@@ -140,6 +141,7 @@ mod tests {
         }
     }
 
+    // Holds: rfc8252-7.3-any-port, rfc9700-2.1-exact-redirect-uri
     #[test]
     fn only_the_port_of_a_loopback_uri_is_free() {
         let registered = register("http://127.0.0.1/oauth/callback").unwrap();

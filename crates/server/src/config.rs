@@ -462,6 +462,7 @@ mod tests {
         assert_eq!(problem(&short), "lifetimes.access_token must be 900 to 43200 seconds");
     }
 
+    // Holds: ledger-34
     #[test]
     fn services_that_could_use_each_others_tokens_are_refused() {
         let broker = |name: &str, audience: &str, endpoint: &str| {
