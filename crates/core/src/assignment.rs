@@ -142,6 +142,14 @@ impl Principal {
         listed.or_else(said).unwrap_or(self.id.as_str())
     }
 
+    /// The e-mail address, and whether it is the directory that says so.
+    #[must_use]
+    pub fn email(&self) -> Option<(&str, bool)> {
+        let listed = self.directory().person(&self.id).and_then(|person| person.email.as_deref());
+        let said = || self.standing.federated.as_ref()?.email.as_deref();
+        listed.map(|email| (email, true)).or_else(|| said().map(|email| (email, false)))
+    }
+
     /// The accounts in which the person has a role, by account number.
     #[must_use]
     pub fn accounts(&self) -> Vec<&Account> {

@@ -29,6 +29,12 @@ pub(crate) fn record(event: Option<&Event>, address: IpAddr) {
         Event::PersonGone { person, source } => {
             info!(target: "audit", event = "person_gone", %person, %source, %address);
         }
+        Event::ConsentGiven { person, application } => {
+            info!(target: "audit", event = "consent_given", %person, %application, %address);
+        }
+        Event::ConsentWithdrawn { person, application } => {
+            info!(target: "audit", event = "consent_withdrawn", %person, %application, %address);
+        }
         Event::SessionStarted { session, person, grant, client } => {
             // Quoted: its owner chose the name.
             info!(target: "audit", event = "session_started", %session, %person, grant, ?client, %address);
@@ -88,15 +94,16 @@ fn entry_changed(change: &EntryChange<'_>, version: u64) {
     let named = |kind| (change.kind == kind).then_some(change.name);
     let (person, group) = (named(Kind::Person), named(Kind::Group));
     let (account, permission_set) = (named(Kind::Account), named(Kind::PermissionSet));
+    let (scope, application) = (named(Kind::Scope), named(Kind::Application));
     let kind = change.kind.as_str();
     match change.action {
         Action::Add => {
             let event = format!("{kind}_added");
-            info!(target: "audit", event, person, group, account, permission_set, version);
+            info!(target: "audit", event, person, group, account, permission_set, scope, application, version);
         }
         Action::Remove => {
             let event = format!("{kind}_removed");
-            info!(target: "audit", event, person, group, account, permission_set, version);
+            info!(target: "audit", event, person, group, account, permission_set, scope, application, version);
         }
         Action::Change => {
             let event = format!("{kind}_changed");
@@ -104,7 +111,8 @@ fn entry_changed(change: &EntryChange<'_>, version: u64) {
                 let [from, to] = [&member.from, &member.to].map(|value| value.as_ref().map(Value::to_string));
                 let (event, secret, member) = (&event, member.secret, member.member.as_str());
                 info!(
-                    target: "audit", event, person, group, account, permission_set, member, from, to, secret, version
+                    target: "audit", event, person, group, account, permission_set, scope, application, member, from,
+                    to, secret, version
                 );
             }
         }

@@ -5,6 +5,7 @@
 pub mod ambient;
 pub mod app;
 mod audit;
+mod backchannel;
 pub mod brokers;
 pub mod cli;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod http;
 pub mod identity;
 pub mod keyfile;
 pub mod limits;
+mod oauth;
 mod op;
 pub mod setup;
 pub mod signing;

@@ -7,6 +7,7 @@
 //! A test that goes wrong here panics with what the server said.
 
 mod answer;
+mod applications;
 mod body;
 mod browser;
 mod directory;
@@ -18,6 +19,10 @@ mod store;
 mod verifier;
 
 pub use answer::Answer;
+pub use applications::{
+    API, APPLICATION_REDIRECT_URI, Application, OTHER_API, OTHER_WEB, SPA, WEB, add_applications,
+    form_request,
+};
 pub use body::{Ending, chunked};
 pub use browser::{Browser, Choice};
 pub use directory::large_directory;

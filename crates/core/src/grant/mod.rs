@@ -19,6 +19,8 @@ use crate::store::{CommitError, Outage, Store};
 use crate::time::{Lifetimes, Timestamp};
 use crate::verdict::{Event, Issued, Verdict};
 
+#[cfg(test)]
+mod application_tests;
 pub mod authorization_code;
 pub mod device_code;
 pub mod refresh_token;
@@ -481,6 +483,7 @@ mod tests {
         ]
     }
 
+    // Holds: ledger-06
     #[test]
     fn every_grant_passes_the_gate() {
         for artefact in ARTEFACTS {
@@ -582,6 +585,7 @@ mod tests {
         assert_eq!(store.rows().sessions[&SESSION].generation, 5);
     }
 
+    // Holds: ledger-04
     #[test]
     fn a_logout_that_races_a_refresh_still_ends_the_session() {
         let rotate = Change::Rotate { id: SESSION, from: 5, to: 6, at: NOW };

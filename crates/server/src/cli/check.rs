@@ -125,9 +125,10 @@ fn start_url(config: &Config) -> anyhow::Result<String> {
 
 /// The directory file, or else what the store has, and whether the configuration has all that it names.
 fn directory(config: &Config) -> anyhow::Result<String> {
+    let missing = |file: &DirectoryFile| [config.missing_for(file), config.taken_by(file)].concat();
     if let Some(file) = &config.directory {
         let written = Written::read(file)?;
-        let missing = config.missing_for(written.directory());
+        let missing = missing(written.directory());
         ensure!(missing.is_empty(), written.explained(missing));
         return Ok(described(written.directory()));
     }
@@ -137,7 +138,7 @@ fn directory(config: &Config) -> anyhow::Result<String> {
     if directory.version() == 0 {
         return Ok("none yet, so nobody can sign in: `doorward directory apply FILE` makes one".to_owned());
     }
-    let missing = config.missing_for(directory.file());
+    let missing = missing(directory.file());
     ensure!(missing.is_empty(), DirectoryProblems(missing));
     Ok(format!("{}; version {} in the store", described(directory.file()), directory.version()))
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod application;
 mod check;
 mod check_broker;
 mod check_sources;
@@ -44,6 +45,9 @@ enum Command {
     /// The keys that sign what others verify.
     #[command(subcommand)]
     Key(key::Command),
+    /// Applications: OAuth clients in the directory.
+    #[command(subcommand)]
+    Application(application::Command),
     /// Print the hash of a password, for `password_hash` in the directory file.
     HashPassword,
 }
@@ -63,6 +67,9 @@ impl Cli {
             Command::Restore(options) => copy::restore(&options).map(|()| ExitCode::SUCCESS),
             Command::Migrate(options) => copy::migrate(&options).map(|()| ExitCode::SUCCESS),
             Command::Key(command) => key::run(&command).map(|()| ExitCode::SUCCESS),
+            Command::Application(application::Command::Secret(options)) => {
+                application::secret(&options).map(|()| ExitCode::SUCCESS)
+            }
             Command::HashPassword => hash_password::run().map(|()| ExitCode::SUCCESS),
         }
     }

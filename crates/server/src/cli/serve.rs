@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use doorward_core::client::RegistrationPolicy;
 use doorward_core::credentials::SharedEntropy;
-use doorward_core::directory::Directory;
+use doorward_core::directory::{Directory, DirectoryFile, DirectoryProblems};
 use doorward_core::signing_key::SigningAlgorithm;
 use doorward_keys::KeyRing;
 use doorward_store::Opened;
@@ -75,9 +75,12 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let identity = Identity::new(sources, store.clone(), clock.clone(), entropy.clone(), &keys);
     // Last: a server that cannot start leaves people as they were.
     if let Some(file) = directory {
+        nothing_taken(&config, &file)?;
         run::apply_directory(&*store, file, clock.now()).await?;
     }
-    directory_fits(&config, &*store.directory().await?);
+    let directory = store.directory().await?;
+    directory_fits(&config, &directory);
+    nothing_taken(&config, directory.file())?;
     identity.warm();
     let app = Arc::new(App::new(Parts {
         site,
@@ -113,6 +116,13 @@ fn directory_fits(config: &Config, directory: &Directory) {
     for missing in config.missing_for(directory.file()) {
         warn!("the configuration does not have all that the directory names: {missing}");
     }
+}
+
+/// Refuses a directory whose applications could get role credentials with their own tokens.
+fn nothing_taken(config: &Config, directory: &DirectoryFile) -> anyhow::Result<()> {
+    let taken = config.taken_by(directory);
+    ensure!(taken.is_empty(), DirectoryProblems(taken));
+    Ok(())
 }
 
 pub(super) fn keys(config: &Config, entropy: &SharedEntropy) -> anyhow::Result<KeyRing> {

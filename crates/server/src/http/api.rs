@@ -14,6 +14,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use super::answer;
 use super::received::Received;
 use crate::app::App;
+use crate::oauth;
 use crate::op::{self, Caller, Failure};
 
 /// The longest body that is read, in bytes. The longest real one, with ten long redirect URIs, has some ten thousand.
@@ -81,6 +82,9 @@ pub(crate) async fn register_client(received: Received) -> Response {
 }
 
 pub(crate) async fn start_device_authorization(received: Received) -> Response {
+    if oauth::is_form(received.headers()) {
+        return oauth::device::authorize(received).await;
+    }
     oidc(received, op::start_device_authorization::run).await
 }
 
@@ -89,6 +93,9 @@ pub(crate) async fn create_token(received: Received) -> Response {
     if is_signed_operation(received.query()) {
         let why = "CreateTokenWithIAM is not offered by this server";
         return answer::oidc_fault(&OidcFault::Refused(Refusal::InvalidRequest(why.into())));
+    }
+    if oauth::is_form(received.headers()) {
+        return oauth::token::create(received).await;
     }
     oidc(received, async |app, caller, _, body| op::create_token::run(app, caller, body).await).await
 }

@@ -8,13 +8,21 @@ use doorward_wire::oauth::metadata;
 
 use super::answer;
 use super::received::Received;
+use crate::oauth;
 
-/// How long the discovery document may be kept.
+/// How long the metadata may be kept.
 const CONFIGURATION_AGE: Lifetime = Lifetime::from_seconds(300);
 
-/// `GET /.well-known/openid-configuration`.
+/// `GET /.well-known/openid-configuration`, and the same for OAuth clients.
 pub(crate) async fn configuration(received: Received) -> Response {
-    public(metadata::configuration(received.app.site.base()), CONFIGURATION_AGE)
+    let Received { app, id, .. } = received;
+    match app.store.directory().await {
+        Ok(directory) => {
+            let scopes = directory.file().scopes.iter().map(|described| described.name.as_str());
+            public(metadata::configuration(app.site.base(), scopes), CONFIGURATION_AGE)
+        }
+        Err(outage) => oauth::failed(outage.into(), id),
+    }
 }
 
 /// `GET /.well-known/jwks.json`: the keys that sign, signed, and are going to sign.
@@ -26,6 +34,7 @@ pub(crate) async fn key_set(received: Received) -> Response {
 /// An answer that is the same for everybody, and for so long.
 fn public(body: Vec<u8>, age: Lifetime) -> Response {
     let mut response = answer::json(StatusCode::OK, body);
+    oauth::open_to_scripts(&mut response);
     if let Ok(value) = HeaderValue::try_from(format!("public, max-age={}", age.seconds())) {
         response.headers_mut().insert(CACHE_CONTROL, value);
     }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
-use doorward_wire::oauth::metadata::{CONFIGURATION_PATH, JWKS_PATH};
+use doorward_wire::oauth::metadata::{
+    AUTHORIZATION_SERVER_PATH, CONFIGURATION_PATH, INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH,
+    USERINFO_PATH,
+};
 
 use super::{api, metadata, trouble};
 use crate::app::App;
-use crate::{dev, web};
+use crate::{dev, oauth, web};
 
 type Row = (&'static str, MethodRouter<Arc<App>>);
 
@@ -20,12 +23,17 @@ pub(super) struct Routes {
 }
 
 /// What every server has.
-fn common() -> [Row; 19] {
-    [
+fn common() -> Vec<Row> {
+    vec![
         // sso-oidc
         ("/client/register", post(api::register_client)),
-        ("/device_authorization", post(api::start_device_authorization)),
-        ("/token", post(api::create_token)),
+        // sso-oidc and OAuth: the content type decides
+        ("/device_authorization", post(api::start_device_authorization).options(oauth::preflight)),
+        ("/token", post(api::create_token).options(oauth::preflight)),
+        // OAuth and OpenID Connect
+        (INTROSPECTION_PATH, post(oauth::introspect::tell)),
+        (REVOCATION_PATH, post(oauth::revoke::end).options(oauth::preflight)),
+        (USERINFO_PATH, get(oauth::userinfo::show).post(oauth::userinfo::show).options(oauth::preflight)),
         // sso
         ("/federation/credentials", get(api::get_role_credentials)),
         ("/assignment/accounts", get(api::list_accounts)),
@@ -33,9 +41,11 @@ fn common() -> [Row; 19] {
         ("/logout", post(api::logout)),
         // For those who verify what this server signs
         (CONFIGURATION_PATH, get(metadata::configuration)),
+        (AUTHORIZATION_SERVER_PATH, get(metadata::configuration)),
         (JWKS_PATH, get(metadata::key_set)),
         // Pages
-        ("/authorize", get(web::authorize::show)),
+        ("/authorize", get(web::authorize::show).post(web::authorize::show)),
+        ("/authorize/resume", get(web::authorize::resume)),
         ("/authorize/decision", post(web::authorize::decide)),
         ("/device", get(web::device::show).post(web::device::look_up)),
         ("/device/decision", post(web::device::decide)),
@@ -43,6 +53,7 @@ fn common() -> [Row; 19] {
         ("/sign-out", post(web::sign_in::sign_out)),
         ("/start", get(web::start::show)),
         ("/start/credentials", get(web::start::credentials)),
+        ("/start/applications/withdraw", post(web::applications::withdraw)),
         ("/start/sessions/end", post(web::start::end_session)),
         ("/healthz", get(api::health)),
     ]

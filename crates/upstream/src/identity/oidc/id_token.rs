@@ -4,23 +4,18 @@ use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
 use data_encoding::BASE64URL_NOPAD;
 use doorward_core::time::Timestamp;
 use jsonwebtoken::Algorithm;
-use serde_json::{Map, Value};
 use subtle::ConstantTimeEq as _;
 
-use super::error::{OidcError, Step, quoted};
+use super::Drawn;
 use super::settings::Settings;
-
-/// Claims by name.
-pub(super) type Claims = Map<String, Value>;
-
-/// The longest subject, in bytes (OpenID Connect Core section 2).
-const LONGEST_SUBJECT: usize = 255;
+use crate::provider::claims::{self, Claims, LONGEST_SUBJECT};
+use crate::provider::error::{OidcError, Step, quoted};
 
 /// What an ID token is checked against.
 pub(super) struct Expected<'a> {
     pub(super) settings: &'a Settings,
-    /// What was sent with the authorization request; none for a token that came of a refresh.
-    pub(super) nonce: Option<&'a str>,
+    /// What was drawn for the sign-in; none for a token that came of a refresh.
+    pub(super) drawn: Option<&'a Drawn<'a>>,
     /// The access token that came with it.
     pub(super) access_token: Option<&'a str>,
     pub(super) now: Timestamp,
@@ -36,7 +31,8 @@ impl Expected<'_> {
         }
         self.check_audience(claims)?;
         self.check_times(claims)?;
-        if let Some(nonce) = self.nonce {
+        if let Some(Drawn { nonce, since, .. }) = self.drawn {
+            self.check_authentication(claims, *since)?;
             let given = text(claims, "nonce")?;
             if !bool::from(given.as_bytes().ct_eq(nonce.as_bytes())) {
                 return refuse("nonce is not the one that was sent: the token belongs to another sign-in");
@@ -57,16 +53,7 @@ impl Expected<'_> {
 
     fn check_audience(&self, claims: &Claims) -> Result<(), OidcError> {
         let client_id = self.settings.client_id.as_str();
-        let audience: Vec<&str> = match claims.get("aud") {
-            Some(Value::String(one)) => vec![one],
-            Some(Value::Array(several)) => {
-                let texts: Option<Vec<&str>> = several.iter().map(Value::as_str).collect();
-                let Some(texts) = texts else { return refuse("aud holds something that is no text") };
-                texts
-            }
-            Some(_) => return refuse("aud is neither a text nor a list"),
-            None => return refuse("it has no aud"),
-        };
+        let audience = claims::audience(claims).map_err(refused)?;
         for needed in [Some(client_id), self.settings.additional_audience.as_deref()].into_iter().flatten() {
             if !audience.contains(&needed) {
                 return refuse(format!(
@@ -85,6 +72,22 @@ impl Expected<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The source was asked to let nobody through on an old sign-in (OpenID Connect Core section 3.1.2.1, `max_age`), and must
+    /// say that it did not.
+    fn check_authentication(&self, claims: &Claims, since: Option<Timestamp>) -> Result<(), OidcError> {
+        let Some(since) = since else { return Ok(()) };
+        let Some(at) = time(claims, "auth_time")? else {
+            return refuse("it has no auth_time, though the person was to sign in anew (max_age)");
+        };
+        if at.plus(self.settings.clock_skew) < since {
+            return refuse(format!(
+                "auth_time is {} s before the time since when the person was to sign in anew (max_age)",
+                at.seconds_until(since)
+            ));
+        }
+        Ok(())
     }
 
     fn check_times(&self, claims: &Claims) -> Result<(), OidcError> {
@@ -121,22 +124,11 @@ fn refuse<T>(reason: impl Into<String>) -> Result<T, OidcError> {
 }
 
 fn text<'a>(claims: &'a Claims, name: &str) -> Result<&'a str, OidcError> {
-    claims.get(name).and_then(Value::as_str).ok_or_else(|| refused(format!("it has no text {name}")))
+    claims::text(claims, name).map_err(refused)
 }
 
-/// A `NumericDate` (RFC 7519 section 2): seconds, perhaps with a fraction.
 fn time(claims: &Claims, name: &str) -> Result<Option<Timestamp>, OidcError> {
-    let Some(value) = claims.get(name) else { return Ok(None) };
-    let seconds = value.as_i64().or_else(|| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the cast saturates, and time at its ends is refused"
-        )]
-        value.as_f64().map(|seconds| seconds as i64)
-    });
-    seconds
-        .map(|seconds| Some(Timestamp::from_seconds(seconds)))
-        .ok_or_else(|| refused(format!("{name} is no time")))
+    claims::time(claims, name).map_err(refused)
 }
 
 /// The left half of the hash that goes with a signature algorithm (OpenID Connect Core section 3.1.3.6).

@@ -1,0 +1,4 @@
+//! The OAuth 2.0 and OpenID Connect door, as applications and their verifiers use it.
+
+mod token;
+mod verifier;

@@ -1,0 +1,86 @@
+//! The token endpoint (RFC 6749 section 3.2): `POST /token`, form-encoded.
+
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use doorward_core::grant::TokenRequest;
+use doorward_core::refusal::Refusal;
+use doorward_core::secret::RefreshToken;
+use doorward_wire::oauth::form::Form;
+use doorward_wire::oauth::token::{Grant, Input, Output};
+
+use super::claims::{AccessToken, IdToken};
+use super::client::{self, Authenticated};
+use super::{dpop, serve};
+use crate::app::App;
+use crate::http::answer;
+use crate::http::received::Received;
+use crate::op::create_token::{Redeemed, redeem_artefact};
+use crate::op::{Caller, Failure};
+
+/// The path of the endpoint.
+const PATH: &str = "/token";
+
+/// `POST /token`.
+pub(crate) async fn create(received: Received) -> Response {
+    serve(received, async |app, caller, headers, form| {
+        let body = run(app, caller, headers, form).await?;
+        Ok(answer::json(StatusCode::OK, body))
+    })
+    .await
+}
+
+async fn run(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    form: &Form,
+) -> Result<Vec<u8>, Failure<Refusal>> {
+    let authenticated = client::authenticate(app, caller, headers, form).await?;
+    let Input { grant, scopes, resources } = Input::decode(form)?;
+    let url = format!("{}{PATH}", app.site.base());
+    let dpop_key = dpop::proof(app, caller, headers, &Method::POST, &url, None).await?;
+    let request = TokenRequest {
+        client: &authenticated.client,
+        scopes,
+        now: caller.now,
+        lifetimes: &app.policy.lifetimes,
+        sources: app.identity.trust(),
+        audiences: resources,
+        dpop_key,
+    };
+    match &grant {
+        Grant::Artefact(artefact) => {
+            let redeemed = redeem_artefact(app, caller, &request, artefact).await?;
+            answer_with(app, caller, &authenticated, &request, &redeemed).await
+        }
+    }
+}
+
+/// The tokens of a session, made and encoded.
+pub(super) async fn answer_with(
+    app: &App,
+    caller: &Caller,
+    authenticated: &Authenticated,
+    request: &TokenRequest<'_>,
+    redeemed: &Redeemed,
+) -> Result<Vec<u8>, Failure<Refusal>> {
+    let Redeemed { issued, nonce } = redeemed;
+    let access_token = AccessToken::of(app, caller, authenticated, request, issued).make(app).await?;
+    let id_token = if issued.scopes.contains("openid") {
+        Some(IdToken::make(app, caller, authenticated, issued, nonce.as_deref(), &access_token).await?)
+    } else {
+        None
+    };
+    let refresh_token =
+        issued.refresh_generation.map(|generation| app.tokens.refresh_token(issued.session, generation));
+    Ok(Output {
+        access_token: access_token.reveal(),
+        issued_token_type: None,
+        token_type: if issued.dpop_key.is_some() { "DPoP" } else { "Bearer" },
+        expires_in: issued.expires_in,
+        refresh_token: refresh_token.as_ref().map(RefreshToken::reveal),
+        id_token: id_token.as_deref(),
+        scope: &issued.scopes.to_string(),
+    }
+    .encode())
+}
