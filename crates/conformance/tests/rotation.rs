@@ -109,6 +109,7 @@ impl World {
     }
 }
 
+// Holds: openid-connect-core-10.1.1-rotation
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_requests_pass_while_keys_take_turns_five_times() {
     let mut world = World::new().await;
