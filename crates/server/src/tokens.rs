@@ -57,6 +57,9 @@ pub struct Tokens {
     forms: Mac,
     device_asks: Sealer,
     authorization_asks: Sealer,
+    resumptions: Sealer,
+    pushed: Sealer,
+    logouts: Sealer,
     source_sign_ins: Sealer,
     pages: Sealer,
     dpop_nonces: Mac,
@@ -70,6 +73,12 @@ pub(crate) enum About {
     Device,
     /// An authorization request.
     Authorization,
+    /// An authorization request, while the person signs in.
+    Resumption,
+    /// An authorization request that a client pushed.
+    Pushed,
+    /// A sign-out that an application asked for.
+    Logout,
     /// A sign-in through an identity source.
     SourceSignIn,
 }
@@ -128,6 +137,9 @@ impl Tokens {
             forms: keys.mac("form"),
             device_asks: keys.sealer("device decision"),
             authorization_asks: keys.sealer("authorization decision"),
+            resumptions: keys.sealer("authorization request"),
+            pushed: keys.sealer("pushed authorization request"),
+            logouts: keys.sealer("logout decision"),
             source_sign_ins: keys.sealer("sign-in through a source"),
             pages: keys.sealer("page of a list"),
             dpop_nonces: keys.mac("DPoP nonce"),
@@ -374,6 +386,9 @@ impl Tokens {
         match about {
             About::Device => &self.device_asks,
             About::Authorization => &self.authorization_asks,
+            About::Resumption => &self.resumptions,
+            About::Pushed => &self.pushed,
+            About::Logout => &self.logouts,
             About::SourceSignIn => &self.source_sign_ins,
         }
     }
@@ -434,6 +449,7 @@ mod tests {
         policy.register(&request, ClientId::from_bytes([1; 16]), NOW).unwrap()
     }
 
+    // Holds: rfc8252-8.5-no-shared-secret, rfc9700-2.5-client-authentication
     #[test]
     fn a_client_id_carries_its_registration_and_its_secret_opens_nothing_else() {
         let (tokens, uris) = (tokens(), vec!["http://127.0.0.1/oauth/callback".to_owned()]);
@@ -516,6 +532,7 @@ mod tests {
         assert!(tokens.refresh(&RefreshToken::new(access.reveal())).is_none());
     }
 
+    // Holds: rfc7636-4.2-s256, rfc7636-4.6-compare
     #[test]
     fn the_proof_of_rfc_7636_appendix_b() {
         let verifier = CodeVerifier::parse("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk").unwrap();

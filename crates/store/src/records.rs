@@ -153,6 +153,8 @@ impl Put {
 
 #[cfg(test)]
 mod tests {
+    use doorward_core::signing_key::SigningAlgorithm;
+
     use super::*;
 
     #[test]
@@ -193,5 +195,17 @@ mod tests {
             told(&of_alice, r#"{"app": {}}"#)
                 .starts_with("table record, row consents alice: column content: ")
         );
+    }
+    /// As a server wrote it that had one key.
+    #[test]
+    fn a_record_of_the_time_of_one_key_is_of_one_that_always_signed() {
+        let content =
+            r#"[{"id":"a","algorithm":"RS256","made_at":1800000000000,"sealed":"x","certificate":[1]}]"#;
+        let record = Record::of_columns(&RecordKey::SigningKeys, 1, content.to_owned()).unwrap();
+        let kept = record.signing_keys().unwrap();
+        let made_at = kept.keys[0].made_at;
+        assert!(kept.keys[0].signs_from < made_at);
+        let active = kept.active(SigningAlgorithm::Rs256, made_at).unwrap();
+        assert_eq!((active.id.as_str(), &*active.certificate), ("a", &[1_u8][..]));
     }
 }

@@ -23,8 +23,8 @@ pub(super) struct Routes {
 }
 
 /// What every server has.
-fn common() -> [Row; 23] {
-    [
+fn common() -> Vec<Row> {
+    vec![
         // sso-oidc
         ("/client/register", post(api::register_client)),
         // sso-oidc and OAuth: the content type decides
@@ -44,7 +44,8 @@ fn common() -> [Row; 23] {
         (AUTHORIZATION_SERVER_PATH, get(metadata::configuration)),
         (JWKS_PATH, get(metadata::key_set)),
         // Pages
-        ("/authorize", get(web::authorize::show)),
+        ("/authorize", get(web::authorize::show).post(web::authorize::show)),
+        ("/authorize/resume", get(web::authorize::resume)),
         ("/authorize/decision", post(web::authorize::decide)),
         ("/device", get(web::device::show).post(web::device::look_up)),
         ("/device/decision", post(web::device::decide)),
@@ -52,6 +53,7 @@ fn common() -> [Row; 23] {
         ("/sign-out", post(web::sign_in::sign_out)),
         ("/start", get(web::start::show)),
         ("/start/credentials", get(web::start::credentials)),
+        ("/start/applications/withdraw", post(web::applications::withdraw)),
         ("/start/sessions/end", post(web::start::end_session)),
         ("/healthz", get(api::health)),
     ]

@@ -226,6 +226,7 @@ pub fn signing_key(n: u8) -> SigningKey {
         id: format!("key {n}"),
         algorithm: SigningAlgorithm::Rs256,
         made_at: later(n.into()),
+        signs_from: later(n.into()),
         sealed: "sealed".into(),
         certificate: vec![n; 3],
     }
