@@ -3,6 +3,7 @@
 use axum::body::Body;
 use doorward_core::application::Application as Written;
 use doorward_core::directory::DirectoryFile;
+use doorward_core::ids::PersonId;
 use doorward_core::scope::Scopes;
 use doorward_testkit::{API, Answer, Application, Kit, Setup, WEB, add_applications};
 use http::{HeaderValue, Request};
@@ -27,6 +28,14 @@ pub(crate) fn applications(setup: &mut Setup) {
 pub(crate) fn written(file: &mut DirectoryFile, application: Application) -> &mut Written {
     let mut applications = file.applications.iter_mut();
     applications.find(|it| it.client_id.as_str() == application.id).expect("an application of the directory")
+}
+
+/// Lets everybody use an application, or somebody else than ada.
+pub(crate) fn admit_everybody(file: &mut DirectoryFile, application: Application, everybody: bool) {
+    let application = written(file, application);
+    application.everybody = everybody;
+    let grace = PersonId::parse("grace").expect("a user name");
+    application.people = if everybody { Vec::new() } else { vec![grace] };
 }
 
 /// Lets an application have account access.

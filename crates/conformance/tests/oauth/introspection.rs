@@ -4,7 +4,8 @@ use doorward_testkit::{API, Answer, Application, Kit, OTHER_API, OTHER_WEB, SPA,
 use serde_json::{Value, json};
 
 use crate::common::{
-    API_SERVER, allow_account_access, applications, bound_tokens_of, error, refresh, text, tokens_of, written,
+    API_SERVER, admit_everybody, allow_account_access, applications, bound_tokens_of, error, refresh, text,
+    tokens_of,
 };
 use crate::signer::Signer;
 use crate::verifier::verify;
@@ -116,9 +117,9 @@ async fn a_token_is_worth_nothing_any_more_when_what_it_stands_for_is_gone() {
         kit.set_disabled("ada", false).await;
         assert_eq!(ask(kit, WEB, text(&answer, "access_token")).await["active"], true);
 
-        kit.edit_directory(|file| written(file, WEB).everybody = false).await;
+        kit.edit_directory(|file| admit_everybody(file, WEB, false)).await;
         gone(kit, &answer, WEB, "the application is not for ada any more").await;
-        kit.edit_directory(|file| written(file, WEB).everybody = true).await;
+        kit.edit_directory(|file| admit_everybody(file, WEB, true)).await;
 
         kit.post_form(WEB, "/revoke", &[("token", text(&answer, "refresh_token"))]).await.ok();
         gone(kit, &answer, WEB, "the session was ended").await;

@@ -6,7 +6,8 @@ use http::Request;
 use serde_json::json;
 
 use crate::common::{
-    allow_account_access, applications, bound_tokens_of, error, nonce, text, tokens_of, with_proof, written,
+    admit_everybody, allow_account_access, applications, bound_tokens_of, error, nonce, text, tokens_of,
+    with_proof, written,
 };
 use crate::signer::{About, Signer};
 
@@ -138,9 +139,9 @@ async fn ledger_17_nobody_is_told_of_who_may_not_use_the_application_any_more() 
         kit.set_disabled("ada", true).await;
         denied(&ask(kit, token).await, 401, INVALID);
         kit.set_disabled("ada", false).await;
-        kit.edit_directory(|file| written(file, WEB).everybody = false).await;
+        kit.edit_directory(|file| admit_everybody(file, WEB, false)).await;
         denied(&ask(kit, token).await, 401, INVALID);
-        kit.edit_directory(|file| written(file, WEB).everybody = true).await;
+        kit.edit_directory(|file| admit_everybody(file, WEB, true)).await;
         ask(kit, token).await.ok();
         kit.advance(3600);
         denied(&ask(kit, token).await, 401, INVALID);
