@@ -2,10 +2,11 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use doorward_testkit::{Kit, SPA, WEB, on_every_store};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::common::{applications, bound_tokens_of, error, nonce, text, tokens_of, with_proof, written};
 use crate::signer::{About, Signer};
+use crate::verifier::get;
 
 /// What a JWT of the server says; that its signature holds is another test's.
 fn said(token: &str) -> Value {
@@ -17,6 +18,7 @@ fn at_token<'a>(nonce: &'a str, jti: &'a str) -> About<'a> {
     About { method: "POST", path: "/token", nonce, jti, access_token: None }
 }
 
+// Holds: rfc9449-5-token-type, rfc9449-6.1-cnf, rfc9449-8-use-nonce
 #[tokio::test]
 async fn a_first_proof_is_answered_with_a_nonce_and_the_next_with_tokens() {
     on_every_store(applications, async |kit| {
@@ -41,6 +43,7 @@ async fn a_first_proof_is_answered_with_a_nonce_and_the_next_with_tokens() {
     .await;
 }
 
+// Holds: rfc9449-5-invalid-proof, rfc9449-11.1-replay
 #[tokio::test]
 async fn a_proof_is_for_one_request() {
     on_every_store(applications, async |kit| {
@@ -62,6 +65,7 @@ async fn a_proof_is_for_one_request() {
 }
 
 /// RFC 9449 section 5: who cannot prove who they are proves at least that they are the same as before.
+// Holds: rfc9449-5-refresh-public
 #[tokio::test]
 async fn a_public_client_refreshes_with_its_key_and_no_other() {
     on_every_store(applications, async |kit| {
@@ -81,6 +85,28 @@ async fn a_public_client_refreshes_with_its_key_and_no_other() {
     .await;
 }
 
+/// A confidential client proves who it is at each refresh, so that its key may change.
+// Holds: rfc9449-5-refresh-confidential
+#[tokio::test]
+async fn a_confidential_client_refreshes_with_another_key() {
+    let kit = Kit::with(applications).await;
+    let answer = bound_tokens_of(&kit, WEB, &Signer::new()).await;
+    let (next, nonce) = (Signer::new(), nonce(&kit).await);
+    let fields = [("grant_type", "refresh_token"), ("refresh_token", text(&answer, "refresh_token"))];
+    let proof = next.proof(&kit, at_token(&nonce, "1"));
+    let answer = kit.send(with_proof(WEB.request("/token", &fields), &proof)).await.ok();
+    assert_eq!(said(&answer.member("access_token"))["cnf"]["jkt"], next.thumbprint());
+}
+
+// Holds: rfc9449-5.1-metadata
+#[tokio::test]
+async fn what_a_proof_may_be_signed_with_is_listed() {
+    let kit = Kit::with(applications).await;
+    let listed = get(&kit, "/.well-known/openid-configuration").await.json();
+    assert_eq!(listed["dpop_signing_alg_values_supported"], json!(["ES256", "RS256", "PS256", "EdDSA"]));
+}
+
+// Holds: rfc9449-5.2-bound-clients
 #[tokio::test]
 async fn an_application_may_have_bound_tokens_only() {
     let kit = Kit::with(|setup| {

@@ -8,7 +8,7 @@ use crate::common::{
     tokens_of,
 };
 use crate::signer::Signer;
-use crate::verifier::verify;
+use crate::verifier::{get, verify};
 
 async fn ask(kit: &Kit, asker: Application, token: &str) -> Value {
     kit.post_form(asker, "/introspect", &[("token", token)]).await.ok().json()
@@ -18,6 +18,8 @@ fn inactive() -> Value {
     json!({"active": false})
 }
 
+// Holds: rfc7662-2.2-active, rfc7662-2.2-members, rfc7662-2.2-inactive-says-nothing
+// Holds: rfc7662-4-other-resources, rfc9701-9-privacy
 #[tokio::test]
 async fn its_client_and_its_audience_are_told_and_nobody_else() {
     on_every_store(applications, async |kit| {
@@ -50,6 +52,8 @@ async fn its_client_and_its_audience_are_told_and_nobody_else() {
     .await;
 }
 
+// Holds: rfc7662-2.1-token-required, rfc7662-2.3-unknown-is-no-error, rfc7662-2.2-inactive-says-nothing
+// Holds: rfc9068-4-resource-signature, rfc9068-4-resource-exp
 #[tokio::test]
 async fn what_is_no_token_is_not_active() {
     let kit = Kit::with(applications).await;
@@ -82,6 +86,42 @@ async fn what_is_no_token_is_not_active() {
     assert_eq!(ask(&kit, WEB, &token).await, inactive());
 }
 
+// Holds: rfc7662-2.1-wrong-hint
+#[tokio::test]
+async fn a_hint_that_is_wrong_changes_nothing() {
+    let kit = Kit::with(applications).await;
+    let answer = tokens_of(&kit, WEB, "openid").await;
+    for token in ["access_token", "refresh_token"] {
+        let token = text(&answer, token);
+        let told = ask(&kit, WEB, token).await;
+        for hint in ["access_token", "refresh_token", "pixie_dust", ""] {
+            let hinted =
+                kit.post_form(WEB, "/introspect", &[("token", token), ("token_type_hint", hint)]).await;
+            assert_eq!(hinted.ok().json(), told, "{hint}");
+        }
+    }
+}
+
+// Holds: rfc7662-2.1-token-required, rfc7662-4-not-in-query, rfc7662-4-caching
+#[tokio::test]
+async fn a_token_is_posted_in_a_form_and_the_answer_is_for_this_moment() {
+    let kit = Kit::with(applications).await;
+    let answer = tokens_of(&kit, WEB, "openid").await;
+    let token = text(&answer, "access_token");
+    let by_address = WEB.request(&format!("/introspect?token={token}"), &[]);
+    assert_eq!(error(&kit.send(by_address).await), (400, "invalid_request".into()));
+    let mut get = WEB.request(&format!("/introspect?token={token}"), &[]);
+    *get.method_mut() = http::Method::GET;
+    assert_eq!(kit.send(get).await.status, 405);
+    let mut json = WEB.request("/introspect", &[("token", token)]);
+    json.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    assert_eq!(kit.send(json).await.status, 415);
+    let told = kit.post_form(WEB, "/introspect", &[("token", token)]).await.ok();
+    assert_eq!((told.header("content-type"), told.header("cache-control")), ("application/json", "no-store"));
+}
+
+// Holds: rfc7662-2.1-authorized, rfc7662-2.3-unauthenticated-401, rfc7662-4-no-scanning
+// Holds: rfc9701-3-resource-server-known
 #[tokio::test]
 async fn only_who_proves_who_they_are_may_ask() {
     let kit = Kit::with(applications).await;
@@ -96,6 +136,7 @@ async fn only_who_proves_who_they_are_may_ask() {
     assert_eq!(ask(&kit, API_SERVER, text(&answer, "access_token")).await["client_id"], "spa");
 }
 
+// Holds: rfc7662-4-all-checks
 #[tokio::test]
 async fn a_token_is_worth_nothing_any_more_when_what_it_stands_for_is_gone() {
     let token_of = async |kit: &Kit| {
@@ -158,6 +199,7 @@ async fn a_refresh_token_is_told_to_its_client_until_it_is_used_up() {
     .await;
 }
 
+// Holds: rfc9449-6.2-introspection
 #[tokio::test]
 async fn the_key_that_a_token_is_bound_to_is_told() {
     let kit = Kit::with(applications).await;
@@ -190,6 +232,8 @@ async fn a_token_for_the_portal_is_told_to_its_client() {
     assert_eq!(ask(&kit, API_SERVER, token).await, inactive());
 }
 
+// Holds: rfc9701-4-accept, rfc9701-5-content-type, rfc9701-5-typ, rfc9701-5-claims, rfc9701-5-inactive
+// Holds: rfc9701-5-audience-check, rfc9701-5-no-sub-exp, rfc9701-7-metadata, rfc9701-8.1-no-confusion
 #[tokio::test]
 async fn an_answer_may_be_a_jwt_that_is_no_token() {
     let kit = Kit::with(applications).await;
@@ -214,8 +258,20 @@ async fn an_answer_may_be_a_jwt_that_is_no_token() {
     );
     assert_eq!(ask(&kit, API_SERVER, signed.text()).await, inactive());
 
+    let listed = get(&kit, "/.well-known/openid-configuration").await.json();
+    let listed = &listed["introspection_signing_alg_values_supported"];
+    assert!(listed.as_array().unwrap().contains(&json!(format!("{:?}", header.alg))), "{listed}");
+    // It is no token, here or there.
+    let request =
+        http::Request::get("/userinfo").header("authorization", format!("Bearer {}", signed.text()));
+    assert_eq!(kit.send(request.body(axum::body::Body::empty()).unwrap()).await.status, 401);
+
     let (_, claims) = verify(&kit, ask_signed(media_type, "x").await.text()).await.expect("a JWT");
     assert_eq!(claims["token_introspection"], inactive());
+    let mut request = OTHER_WEB.request("/introspect", &[("token", token)]);
+    request.headers_mut().insert("accept", media_type.parse().unwrap());
+    let (_, claims) = verify(&kit, kit.send(request).await.ok().text()).await.expect("a JWT");
+    assert_eq!((&claims["aud"], &claims["token_introspection"]), (&json!("other-web"), &inactive()));
     for accept in ["application/json", "*/*", "application/jwt"] {
         let plain = ask_signed(accept, token).await;
         assert_eq!(

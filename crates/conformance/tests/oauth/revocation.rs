@@ -21,6 +21,7 @@ async fn is_good(kit: &Kit, token: &str) -> bool {
     answer.status == 200
 }
 
+// Holds: rfc7009-2-refresh-tokens, rfc7009-2.1-chain, rfc7009-2.1-at-once
 #[tokio::test]
 async fn a_refresh_token_ends_its_session() {
     on_every_store(applications, async |kit| {
@@ -39,6 +40,7 @@ async fn a_refresh_token_ends_its_session() {
     .await;
 }
 
+// Holds: rfc7009-2-access-tokens, rfc7009-2.1-at-once
 #[tokio::test]
 async fn an_access_token_is_revoked_alone() {
     on_every_store(applications, async |kit| {
@@ -59,6 +61,7 @@ async fn an_access_token_is_revoked_alone() {
 }
 
 /// RFC 7009 section 2.2: what is no token of the client's is answered as if it had been one.
+// Holds: rfc7009-2.1-own-tokens, rfc7009-2.2-invalid-is-200
 #[tokio::test]
 async fn ledger_10_nobody_revokes_what_is_another_clients() {
     on_every_store(applications, async |kit| {
@@ -113,17 +116,61 @@ async fn public_clients_and_registered_tools_give_back_their_own() {
     assert_eq!(kit.refresh(&client, &token).await.status, 400);
 }
 
+// Holds: rfc7009-2.1-wrong-hint
+#[tokio::test]
+async fn a_hint_that_is_wrong_changes_nothing() {
+    let kit = Kit::with(applications).await;
+    for hint in ["access_token", "refresh_token", "pixie_dust"] {
+        let answer = tokens_of(&kit, WEB, "openid").await;
+        for token in ["access_token", "refresh_token"] {
+            let fields = [("token", text(&answer, token)), ("token_type_hint", hint)];
+            kit.post_form(WEB, "/revoke", &fields).await.ok();
+            assert!(!is_good(&kit, text(&answer, "access_token")).await, "{hint}");
+        }
+        assert_eq!(refresh(&kit, WEB, text(&answer, "refresh_token")).await.status, 400, "{hint}");
+    }
+}
+
+// Holds: rfc7009-2.3-cross-origin
+#[tokio::test]
+async fn scripts_may_give_back_what_they_have() {
+    let kit = Kit::with(applications).await;
+    let answer = kit.post_form(SPA, "/revoke", &[("token", "x")]).await.ok();
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    let preflight = Request::options("/revoke").header("origin", "https://app.example");
+    assert_eq!(kit.send(preflight.body(Body::empty()).unwrap()).await.status, 204);
+}
+
+// Holds: rfc7009-5-limits
+#[tokio::test]
+async fn whoever_asks_too_often_is_slowed_down() {
+    let kit = Kit::with(|setup| {
+        applications(setup);
+        setup.rate_limits = true;
+    })
+    .await;
+    let mut slowed = false;
+    for _ in 0..1000 {
+        let answer = kit.post_form(SPA, "/revoke", &[("token", "x")]).await;
+        slowed |= answer.status != 200 && error(&answer).1 == "slow_down";
+    }
+    assert!(slowed);
+}
+
+// Holds: rfc7009-2.1-token-required, rfc7009-2.1-client-first, rfc7009-2.2.1-errors
 #[tokio::test]
 async fn a_request_that_is_wrong_is_told_so() {
     let kit = Kit::with(applications).await;
     assert_eq!(error(&kit.post_form(WEB, "/revoke", &[]).await), (400, "invalid_request".into()));
     let stranger = Application { id: "web", secret: Some("wrong") };
+    assert_eq!(error(&kit.post_form(stranger, "/revoke", &[]).await), (401, "invalid_client".into()));
     let answer = tokens_of(&kit, WEB, "openid").await;
     let refused = kit.post_form(stranger, "/revoke", &[("token", text(&answer, "refresh_token"))]).await;
     assert_eq!(error(&refused), (401, "invalid_client".into()));
     refresh(&kit, WEB, text(&answer, "refresh_token")).await.ok();
 }
 
+// Holds: rfc7009-2.2.1-outage
 #[tokio::test]
 async fn ledger_28_a_revocation_that_could_not_be_written_is_not_confirmed() {
     on_every_store(applications, async |kit| {
@@ -132,7 +179,7 @@ async fn ledger_28_a_revocation_that_could_not_be_written_is_not_confirmed() {
             kit.store().fail(reads, writes);
             for token in ["access_token", "refresh_token"] {
                 let failed = kit.post_form(WEB, "/revoke", &[("token", text(&answer, token))]).await;
-                assert_eq!(error(&failed), (500, "server_error".into()), "{token}");
+                assert_eq!(error(&failed), (503, "server_error".into()), "{token}");
             }
         }
         kit.store().fail(false, false);

@@ -10,6 +10,7 @@ use crate::common::{
     with_proof, written,
 };
 use crate::signer::{About, Signer};
+use crate::verifier::verify;
 
 const ALGORITHMS: &str = r#"algs="ES256 RS256 PS256 EdDSA""#;
 
@@ -33,12 +34,18 @@ fn denied(answer: &Answer, status: u16, challenge: &str) {
 
 const INVALID: &str = r#"Bearer error="invalid_token""#;
 
+// Holds: openid-connect-core-5.1-standard-claims, openid-connect-core-5.1-email-verified
+// Holds: openid-connect-core-5.3.2-sub, openid-connect-core-5.3.2-absent-is-omitted
+// Holds: openid-connect-core-5.4-scopes, openid-connect-core-15.5.1-access-token-minimum
 #[tokio::test]
 async fn what_is_told_follows_the_scopes() {
     on_every_store(applications, async |kit| {
         let told = async |scope: &str| {
             let answer = tokens_of(kit, WEB, scope).await;
-            ask(kit, text(&answer, "access_token")).await.ok().json()
+            let told = ask(kit, text(&answer, "access_token")).await.ok().json();
+            let (_, id) = verify(kit, text(&answer, "id_token")).await.expect("an ID token");
+            assert_eq!(id["sub"], told["sub"]);
+            told
         };
         assert_eq!(told("openid").await, json!({"sub": "ada"}));
         assert_eq!(told("openid api.read").await, json!({"sub": "ada"}));
@@ -58,6 +65,9 @@ async fn what_is_told_follows_the_scopes() {
     .await;
 }
 
+// Holds: openid-connect-core-5.3-get-and-post, openid-connect-core-5.3-bearer, openid-connect-core-5.3-cors
+// Holds: openid-connect-core-5.3.1-header, openid-connect-core-5.3.2-json, oidcc-userinfo-get
+// Holds: oidcc-userinfo-post-header, oidcc-userinfo-post-body
 #[tokio::test]
 async fn a_token_is_in_the_header_or_in_the_form_and_never_in_the_address() {
     let kit = Kit::with(applications).await;
@@ -66,6 +76,7 @@ async fn a_token_is_in_the_header_or_in_the_form_and_never_in_the_address() {
     let posted = |form: &[(&str, &str)]| form_request("/userinfo", form);
     let told = ask(&kit, token).await.ok();
     assert_eq!(told.header("access-control-allow-origin"), "*");
+    assert_eq!(told.header("content-type"), "application/json");
     kit.send(request(&format!("bearer  {token}"))).await.ok();
     kit.send(posted(&[("access_token", token)])).await.ok();
     let mut post = Request::post("/userinfo").body(Body::empty()).unwrap();
@@ -90,6 +101,7 @@ async fn a_token_is_in_the_header_or_in_the_form_and_never_in_the_address() {
 }
 
 /// RFC 6750 section 3.1: whoever brings nothing is told what to bring, and no more.
+// Holds: openid-connect-core-5.3.3-errors
 #[tokio::test]
 async fn without_a_token_nothing_is_said_but_what_is_needed() {
     let kit = Kit::with(applications).await;
@@ -104,6 +116,8 @@ async fn without_a_token_nothing_is_said_but_what_is_needed() {
     }
 }
 
+// Holds: openid-connect-core-5.3.3-errors, rfc9068-4-resource-typ, rfc9068-4-resource-iss-aud
+// Holds: rfc9068-5-not-an-id-token
 #[tokio::test]
 async fn a_token_that_is_for_others_or_for_other_things_is_not_taken() {
     let kit = Kit::with(applications).await;
@@ -165,6 +179,8 @@ async fn a_portal_token_with_openid_is_taken_while_its_application_is_there() {
     denied(&ask(&kit, token).await, 401, INVALID);
 }
 
+// Holds: rfc9449-4.3-same-key, rfc9449-7.1-scheme, rfc9449-7.1-challenge, rfc9449-7.2-no-bearer
+// Holds: rfc9449-9-resource-nonce
 #[tokio::test]
 async fn ledger_36_a_bound_token_needs_its_proof_and_a_bearer_none() {
     on_every_store(applications, async |kit| {
