@@ -1,4 +1,11 @@
 //! The OAuth 2.0 and OpenID Connect door, as applications and their verifiers use it.
 
+mod client_authentication;
+mod common;
+mod dpop;
+mod introspection;
+mod revocation;
+mod signer;
 mod token;
+mod userinfo;
 mod verifier;
