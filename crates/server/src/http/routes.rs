@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
-use doorward_wire::oauth::metadata::{AUTHORIZATION_SERVER_PATH, CONFIGURATION_PATH, JWKS_PATH};
+use doorward_wire::oauth::metadata::{
+    AUTHORIZATION_SERVER_PATH, CONFIGURATION_PATH, END_SESSION_PATH, JWKS_PATH, PUSHED_AUTHORIZATION_PATH,
+};
 
 use super::{api, metadata, trouble};
 use crate::app::App;
@@ -20,7 +22,7 @@ pub(super) struct Routes {
 }
 
 /// What every server has.
-fn common() -> [Row; 22] {
+fn common() -> [Row; 26] {
     [
         // sso-oidc
         ("/client/register", post(api::register_client)),
@@ -38,6 +40,10 @@ fn common() -> [Row; 22] {
         (JWKS_PATH, get(metadata::key_set)),
         // Pages
         ("/authorize", get(web::authorize::show).post(web::authorize::show)),
+        (PUSHED_AUTHORIZATION_PATH, post(web::par::push).options(oauth::preflight)),
+        (END_SESSION_PATH, get(web::logout::show).post(web::logout::show)),
+        ("/oauth/logout/resume", get(web::logout::resume)),
+        ("/oauth/logout/decision", post(web::logout::decide)),
         ("/authorize/resume", get(web::authorize::resume)),
         ("/authorize/decision", post(web::authorize::decide)),
         ("/device", get(web::device::show).post(web::device::look_up)),

@@ -4,8 +4,26 @@
 use std::borrow::Cow;
 
 use doorward_core::refusal::Refusal;
+use serde::Serialize;
 
-use crate::fault::OidcFault;
+use crate::fault::{OidcFault, json};
+
+/// The answer to a request that was pushed (RFC 9126 section 2.2).
+#[derive(Debug, Serialize)]
+pub struct Pushed<'a> {
+    /// What the browser brings instead of the request.
+    pub request_uri: &'a str,
+    /// How long it may take, in seconds.
+    pub expires_in: u32,
+}
+
+impl Pushed<'_> {
+    /// The body.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        json(self)
+    }
+}
 
 /// Why there is no code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +55,17 @@ impl AuthorizationFault {
     #[must_use]
     pub fn invalid(why: &str) -> Self {
         Self::Refused(Refusal::InvalidRequest(why.to_owned()))
+    }
+
+    /// The body, where it does not travel by redirect (RFC 9126 section 2.3).
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a str,
+            error_description: &'a str,
+        }
+        json(&Body { error: self.error(), error_description: &self.description() })
     }
 
     /// The value of `error`.

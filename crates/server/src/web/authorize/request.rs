@@ -23,7 +23,7 @@ use crate::app::App;
 use crate::web::hint::Hint;
 
 /// The longest `state` that is carried for a client, in bytes.
-pub(super) const LONGEST_STATE: usize = 2048;
+pub(crate) const LONGEST_STATE: usize = 2048;
 /// The longest `nonce`, in bytes.
 const LONGEST_NONCE: usize = 512;
 
