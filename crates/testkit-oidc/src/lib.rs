@@ -129,6 +129,8 @@ pub fn hmac_signed(secret: &[u8], header: &Value, claims: &Value) -> String {
 /// A request that came.
 #[derive(Clone, Debug)]
 pub struct Asked {
+    /// The query, as it came.
+    pub query: String,
     /// The posted form.
     pub form: HashMap<String, String>,
     /// The headers.
@@ -165,6 +167,12 @@ impl Said {
             headers: vec![],
             hangs: false,
         }
+    }
+
+    /// An answer of success in XML.
+    #[must_use]
+    pub fn xml(text: &str) -> Self {
+        Self { media_type: "text/xml", body: text.to_owned(), ..Self::json(&Value::Null) }
     }
 
     /// The same with another status.
@@ -265,11 +273,12 @@ impl Provider {
 async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     let headers = request.headers().clone();
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let body: Bytes = axum::body::to_bytes(request.into_body(), 100_000).await.unwrap();
     let form = form_urlencoded::parse(&body).into_owned().collect();
     let said = {
         let mut script = script.lock().unwrap();
-        script.asked.entry(path.clone()).or_default().push(Asked { form, headers });
+        script.asked.entry(path.clone()).or_default().push(Asked { query, form, headers });
         script.answers.get(path.as_str()).cloned()
     };
     let Some(said) = said else { return StatusCode::NOT_FOUND.into_response() };

@@ -3,4 +3,6 @@
 //! One file a source. This crate refuses to know the wire and the store.
 
 pub mod credentials;
+pub mod iam;
 pub mod identity;
+mod provider;

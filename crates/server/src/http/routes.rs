@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
 use doorward_wire::oauth::metadata::{
-    AUTHORIZATION_SERVER_PATH, CONFIGURATION_PATH, END_SESSION_PATH, JWKS_PATH, PUSHED_AUTHORIZATION_PATH,
+    AUTHORIZATION_SERVER_PATH, CONFIGURATION_PATH, END_SESSION_PATH, INTROSPECTION_PATH, JWKS_PATH,
+    PUSHED_AUTHORIZATION_PATH, REVOCATION_PATH, USERINFO_PATH,
 };
 
 use super::{api, metadata, trouble};
@@ -22,13 +23,17 @@ pub(super) struct Routes {
 }
 
 /// What every server has.
-fn common() -> [Row; 26] {
+fn common() -> [Row; 29] {
     [
         // sso-oidc
         ("/client/register", post(api::register_client)),
         // sso-oidc and OAuth: the content type decides
         ("/device_authorization", post(api::start_device_authorization).options(oauth::preflight)),
         ("/token", post(api::create_token).options(oauth::preflight)),
+        // OAuth and OpenID Connect
+        (INTROSPECTION_PATH, post(oauth::introspect::tell)),
+        (REVOCATION_PATH, post(oauth::revoke::end).options(oauth::preflight)),
+        (USERINFO_PATH, get(oauth::userinfo::show).post(oauth::userinfo::show).options(oauth::preflight)),
         // sso
         ("/federation/credentials", get(api::get_role_credentials)),
         ("/assignment/accounts", get(api::list_accounts)),

@@ -1,4 +1,5 @@
-//! What may be used once only, on whichever node: the `jti` of somebody else's JWT.
+//! What may be used once only, on whichever node: the `jti` of somebody else's JWT. And which of this server's own were revoked,
+//! which is the same.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use doorward_core::ids::OnceId;
@@ -21,6 +22,8 @@ pub(crate) enum Purpose {
     ClientAssertion,
     /// A DPoP proof (RFC 9449 section 4.2).
     DpopProof,
+    /// An access token of this server, which is good until it was revoked (RFC 7009).
+    Revocation,
 }
 
 impl Purpose {
@@ -28,6 +31,7 @@ impl Purpose {
         match self {
             Self::ClientAssertion => "client assertion",
             Self::DpopProof => "dpop proof",
+            Self::Revocation => "revocation",
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Sources of identity.
 
+pub mod assertions;
 pub mod local;
 pub mod oidc;

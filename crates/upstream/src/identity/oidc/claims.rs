@@ -6,9 +6,9 @@ use doorward_core::ids::{GroupName, PersonId};
 use serde_json::Value;
 use tracing::debug;
 
-use super::error::{OidcError, Step, quoted};
-use super::id_token::Claims;
 use super::settings::Settings;
+use crate::provider::claims::{Claims, email_verified};
+use crate::provider::error::{OidcError, Step, quoted};
 
 /// The most groups of one person.
 const MOST_GROUPS: usize = 2000;
@@ -86,7 +86,7 @@ impl Settings {
         Ok(Described {
             user_name: self.user_name(claims)?,
             display_name: short(claims, "name", LONGEST_NAME),
-            email: short(claims, "email", LONGEST_EMAIL).filter(|_| verified(claims) != Some(false)),
+            email: short(claims, "email", LONGEST_EMAIL).filter(|_| email_verified(claims) != Some(false)),
             groups: self.groups(claims)?,
         })
     }
@@ -104,7 +104,7 @@ impl Settings {
             }
         };
         // Whoever can write any address into their own profile could be anybody.
-        if name == "email" && verified(claims) != Some(true) {
+        if name == "email" && email_verified(claims) != Some(true) {
             return Err(OidcError::denied(
                 Step::Claims,
                 "user_name_claim: email is not verified (email_verified)",
@@ -168,15 +168,6 @@ fn says(value: &Value, needed: &str) -> bool {
         Value::Number(number) => number.to_string() == needed,
         Value::Array(several) => several.iter().any(|one| !one.is_array() && says(one, needed)),
         Value::Null | Value::Object(_) => false,
-    }
-}
-
-/// Some sources write truth values as text.
-fn verified(claims: &Claims) -> Option<bool> {
-    match claims.get("email_verified")? {
-        Value::Bool(verified) => Some(*verified),
-        Value::String(text) => Some(text == "true"),
-        _ => Some(false),
     }
 }
 

@@ -4,18 +4,12 @@ use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
 use data_encoding::BASE64URL_NOPAD;
 use doorward_core::time::Timestamp;
 use jsonwebtoken::Algorithm;
-use serde_json::{Map, Value};
 use subtle::ConstantTimeEq as _;
 
 use super::Drawn;
-use super::error::{OidcError, Step, quoted};
 use super::settings::Settings;
-
-/// Claims by name.
-pub(super) type Claims = Map<String, Value>;
-
-/// The longest subject, in bytes (OpenID Connect Core section 2).
-const LONGEST_SUBJECT: usize = 255;
+use crate::provider::claims::{self, Claims, LONGEST_SUBJECT};
+use crate::provider::error::{OidcError, Step, quoted};
 
 /// What an ID token is checked against.
 pub(super) struct Expected<'a> {
@@ -59,16 +53,7 @@ impl Expected<'_> {
 
     fn check_audience(&self, claims: &Claims) -> Result<(), OidcError> {
         let client_id = self.settings.client_id.as_str();
-        let audience: Vec<&str> = match claims.get("aud") {
-            Some(Value::String(one)) => vec![one],
-            Some(Value::Array(several)) => {
-                let texts: Option<Vec<&str>> = several.iter().map(Value::as_str).collect();
-                let Some(texts) = texts else { return refuse("aud holds something that is no text") };
-                texts
-            }
-            Some(_) => return refuse("aud is neither a text nor a list"),
-            None => return refuse("it has no aud"),
-        };
+        let audience = claims::audience(claims).map_err(refused)?;
         for needed in [Some(client_id), self.settings.additional_audience.as_deref()].into_iter().flatten() {
             if !audience.contains(&needed) {
                 return refuse(format!(
@@ -139,22 +124,11 @@ fn refuse<T>(reason: impl Into<String>) -> Result<T, OidcError> {
 }
 
 fn text<'a>(claims: &'a Claims, name: &str) -> Result<&'a str, OidcError> {
-    claims.get(name).and_then(Value::as_str).ok_or_else(|| refused(format!("it has no text {name}")))
+    claims::text(claims, name).map_err(refused)
 }
 
-/// A `NumericDate` (RFC 7519 section 2): seconds, perhaps with a fraction.
 fn time(claims: &Claims, name: &str) -> Result<Option<Timestamp>, OidcError> {
-    let Some(value) = claims.get(name) else { return Ok(None) };
-    let seconds = value.as_i64().or_else(|| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the cast saturates, and time at its ends is refused"
-        )]
-        value.as_f64().map(|seconds| seconds as i64)
-    });
-    seconds
-        .map(|seconds| Some(Timestamp::from_seconds(seconds)))
-        .ok_or_else(|| refused(format!("{name} is no time")))
+    claims::time(claims, name).map_err(refused)
 }
 
 /// The left half of the hash that goes with a signature algorithm (OpenID Connect Core section 3.1.3.6).

@@ -5,8 +5,8 @@
 //! they say who that is. [`Source::ask_again`] asks the source, without the person, whether that still holds. What
 //! `state`, nonce and verifier are, and that they belong to this browser, is the caller's to know.
 //!
-//! Everything that a source says passes: the TLS of its issuer, limits on size and time (`http.rs`), the issuer's name
-//! to the letter (`discovery.rs`), the signature (`keys.rs`), and every claim of the ID token (`id_token.rs`).
+//! Everything that a source says passes: the TLS of its issuer, limits on size and time, the issuer's name to the letter,
+//! the signature (all of them in `provider/`), and every claim of the ID token (`id_token.rs`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,11 +20,8 @@ use serde_json::Value;
 use subtle::ConstantTimeEq as _;
 
 mod claims;
-mod discovery;
-mod error;
-mod http;
+mod document;
 mod id_token;
-mod keys;
 mod probe;
 mod settings;
 #[cfg(test)]
@@ -32,21 +29,26 @@ mod tests;
 mod token;
 
 pub use claims::{Described, Proof};
-pub use error::{Kind, OidcError, Step};
 pub use probe::Finding;
 pub use settings::Settings;
 
-use discovery::{Discovery, Known};
-use error::quoted;
-use http::{Http, send};
-use id_token::{Claims, Expected};
+pub use crate::provider::error::{Kind, OidcError, Step};
+
+use crate::provider::claims::Claims;
+use crate::provider::discovery::{self, Discovery};
+use crate::provider::error::quoted;
+use crate::provider::http::{Http, send};
+use document::Document;
+use id_token::Expected;
 use token::Tokens;
+
+type Known = discovery::Known<Document>;
 
 /// A source.
 pub struct Source {
     settings: Settings,
     http: Http,
-    discovery: Arc<Discovery>,
+    discovery: Arc<Discovery<Document>>,
 }
 
 /// What is drawn for one sign-in, each with 128 bits of chance at least.
@@ -256,7 +258,7 @@ impl Source {
         now: Timestamp,
     ) -> Result<Option<(String, Described, Proof)>, OidcError> {
         let Some(id_token) = &tokens.id_token else { return Ok(None) };
-        let (algorithm, mut claims) = self.discovery.verify(known, id_token, now).await?;
+        let (algorithm, mut claims) = self.discovery.verify(known, id_token, Step::IdToken, now).await?;
         let access_token = tokens.access_token.as_deref();
         let expected = Expected { settings: &self.settings, drawn, access_token, now };
         let subject = expected.check(&claims, algorithm)?;

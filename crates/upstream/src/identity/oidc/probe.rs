@@ -3,8 +3,8 @@
 use doorward_core::time::Timestamp;
 
 use super::Source;
-use super::error::{OidcError, Step};
 use super::token::NO_METHOD;
+use crate::provider::error::{OidcError, Step};
 
 /// Something about a source that an operator should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Source {
         let keys = self.discovery.keys(&document).await?;
         let mut findings = vec![Finding::Good(format!(
             "{} has {} signing keys ({} others are of no use)",
-            document.issuer,
+            self.settings.issuer,
             keys.len(),
             keys.skipped
         ))];

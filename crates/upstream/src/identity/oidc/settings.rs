@@ -6,7 +6,9 @@ use std::fmt;
 use doorward_core::ids::{GroupName, SourceName};
 use doorward_core::secret::ClientSecret;
 use doorward_core::time::Lifetime;
-use url::{Host, Url};
+use url::Url;
+
+use crate::provider::http::is_acceptable;
 
 /// What an operator says of a source.
 #[derive(Clone)]
@@ -122,15 +124,4 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-/// Whether a URL may be asked, or people sent to: by TLS, or on this machine, where nobody listens in.
-pub(super) fn is_acceptable(url: &Url) -> bool {
-    let on_this_machine = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => return false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && on_this_machine)
 }

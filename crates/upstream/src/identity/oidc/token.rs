@@ -6,9 +6,9 @@ use reqwest::header::{ACCEPT, AUTHORIZATION};
 use serde::Deserialize;
 
 use super::Source;
-use super::discovery::Document;
-use super::error::{Kind, OidcError, Step, quoted};
-use super::http::send;
+use super::document::Document;
+use crate::provider::error::{Kind, OidcError, Step, quoted};
+use crate::provider::http::send;
 
 /// The longest token that is kept, in bytes. Entra's refresh tokens have some two thousand.
 const LONGEST_TOKEN: usize = 16 * 1024;

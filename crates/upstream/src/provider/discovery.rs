@@ -1,4 +1,4 @@
-//! What a source says of itself (OpenID Connect Discovery 1.0), and its keys: fetched, kept, and fetched again.
+//! What a provider says of itself (OpenID Connect Discovery 1.0), and its keys: fetched, kept, and fetched again.
 //!
 //! - Older than [`FRESH`], they are fetched again behind the back of whoever asks, and tried again every [`RETRY`].
 //! - Older than [`STALE`], they are not used: until then an outage of these two addresses stops nobody.
@@ -6,62 +6,50 @@
 //!   that made-up key ids cause no traffic.
 //! - Whoever asks while somebody else is fetching waits for that, and shares what came of it.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use doorward_core::time::{Lifetime, Timestamp};
-use serde::Deserialize;
+use jsonwebtoken::Algorithm;
+use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 use url::Url;
 
+use super::claims::Claims;
 use super::error::{OidcError, Step, quoted};
-use super::http::{Http, send};
+use super::http::{Http, is_acceptable, send};
 use super::keys::{BadSignature, KeySet, Keys};
-use super::settings::is_acceptable;
 
 const FRESH: Lifetime = Lifetime::from_seconds(600);
 const STALE: Lifetime = Lifetime::from_seconds(86_400);
 const RETRY: Lifetime = Lifetime::from_seconds(10);
 const NEW_KEYS_EVERY: Lifetime = Lifetime::from_seconds(10);
 
-/// The discovery document, as far as it is of use.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Document {
-    pub(super) issuer: String,
-    pub(super) authorization_endpoint: Url,
-    pub(super) token_endpoint: Url,
-    pub(super) jwks_uri: Url,
-    pub(super) userinfo_endpoint: Option<Url>,
-    /// `client_secret_basic` alone when absent (OpenID Connect Discovery section 3).
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
-    pub(super) scopes_supported: Option<Vec<String>>,
-    pub(super) code_challenge_methods_supported: Option<Vec<String>>,
-    /// RFC 9207 section 3.
-    #[serde(default)]
-    pub(super) authorization_response_iss_parameter_supported: bool,
+/// What a provider says of itself, as far as one who asks it wants to know.
+pub(crate) trait Metadata: DeserializeOwned + fmt::Debug + Send + Sync + 'static {
+    /// Its issuer identifier.
+    fn issuer(&self) -> &str;
+    /// Where its keys are.
+    fn jwks_uri(&self) -> &Url;
+    /// Where else it may be asked, or people sent, by the names there.
+    fn addresses(&self) -> Vec<(&'static str, &Url)>;
 }
 
-impl Document {
-    pub(super) fn takes_basic(&self) -> bool {
-        let methods = self.token_endpoint_auth_methods_supported.as_ref();
-        methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic"))
-    }
+/// What is known of a provider.
+#[derive(Debug)]
+pub(crate) struct Known<M> {
+    pub(crate) document: Arc<M>,
+    pub(crate) keys: Arc<Keys>,
+}
 
-    pub(super) fn takes_post(&self) -> bool {
-        let methods = self.token_endpoint_auth_methods_supported.as_ref();
-        methods.is_some_and(|methods| methods.iter().any(|method| method == "client_secret_post"))
+impl<M> Clone for Known<M> {
+    fn clone(&self) -> Self {
+        Self { document: Arc::clone(&self.document), keys: Arc::clone(&self.keys) }
     }
 }
 
-/// What is known of a source.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) document: Arc<Document>,
-    pub(super) keys: Arc<Keys>,
-}
-
-#[derive(Default)]
-struct State {
-    known: Option<Known>,
+struct State<M> {
+    known: Option<Known<M>>,
     fetched_at: Option<Timestamp>,
     /// When it was last tried behind somebody's back.
     tried_at: Option<Timestamp>,
@@ -72,22 +60,30 @@ struct State {
     failure: Option<OidcError>,
 }
 
-/// The keeper of what is known of a source.
-pub(super) struct Discovery {
+/// The keeper of what is known of a provider.
+pub(crate) struct Discovery<M> {
     issuer: String,
     http: Http,
-    state: Mutex<State>,
+    state: Mutex<State<M>>,
     /// Held by whoever fetches.
     fetching: tokio::sync::Mutex<()>,
 }
 
-impl Discovery {
-    pub(super) fn new(issuer: String, http: Http) -> Self {
-        Self { issuer, http, state: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+impl<M: Metadata> Discovery<M> {
+    pub(crate) fn new(issuer: String, http: Http) -> Self {
+        let state = State {
+            known: None,
+            fetched_at: None,
+            tried_at: None,
+            new_keys_at: None,
+            attempts: 0,
+            failure: None,
+        };
+        Self { issuer, http, state: Mutex::new(state), fetching: tokio::sync::Mutex::default() }
     }
 
     /// What is known, fetched first if need be.
-    pub(super) async fn known(self: &Arc<Self>, now: Timestamp) -> Result<Known, OidcError> {
+    pub(crate) async fn known(self: &Arc<Self>, now: Timestamp) -> Result<Known<M>, OidcError> {
         let (known, attempts, is_due) = self.look(|state| {
             let known = state.known.clone().filter(|_| is_younger(state.fetched_at, STALE, now));
             let is_due = !is_younger(state.fetched_at, FRESH, now) && !is_younger(state.tried_at, RETRY, now);
@@ -105,13 +101,13 @@ impl Discovery {
     }
 
     /// Runs `read` on the state.
-    fn look<T>(&self, read: impl FnOnce(&mut State) -> T) -> T {
+    fn look<T>(&self, read: impl FnOnce(&mut State<M>) -> T) -> T {
         // No holder of the lock can panic between two halves of a change.
         read(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Fetches document and keys, unless somebody has tried since `attempts` were counted: then what came of that.
-    async fn fetch(&self, attempts: u64, now: Timestamp) -> Result<Known, OidcError> {
+    async fn fetch(&self, attempts: u64, now: Timestamp) -> Result<Known<M>, OidcError> {
         let _held = self.fetching.lock().await;
         let since = self
             .look(|state| (state.attempts > attempts).then(|| (state.known.clone(), state.failure.clone())));
@@ -139,35 +135,30 @@ impl Discovery {
     }
 
     /// Asks for document and keys.
-    pub(super) async fn ask(&self) -> Result<Known, OidcError> {
+    pub(crate) async fn ask(&self) -> Result<Known<M>, OidcError> {
         let document = Arc::new(self.document().await?.0);
         let keys = Arc::new(self.keys(&document).await?);
         Ok(Known { document, keys })
     }
 
     /// The discovery document, checked, and what time it is at the source.
-    pub(super) async fn document(&self) -> Result<(Document, Option<String>), OidcError> {
+    pub(crate) async fn document(&self) -> Result<(M, Option<String>), OidcError> {
         let address = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
         let failed = |why: String| OidcError::unusable(Step::Discovery, format!("{address}: {why}"));
         let url = Url::parse(&address).map_err(|error| failed(error.to_string()))?;
         let answer = send(self.http.get(&url)).await.map_err(|no| no.at(Step::Discovery, &url))?;
-        let document: Document = answer.json().map_err(|no| no.at(Step::Discovery, &url))?;
-        if document.issuer != self.issuer {
+        let document: M = answer.json().map_err(|no| no.at(Step::Discovery, &url))?;
+        if document.issuer() != self.issuer {
             return Err(failed(format!(
                 "the issuer there is {}, and {} is configured: they must be the same to the letter, with or without a slash at \
                  the end",
-                quoted(&document.issuer),
+                quoted(document.issuer()),
                 quoted(&self.issuer)
             )));
         }
-        let addresses = [
-            ("authorization_endpoint", Some(&document.authorization_endpoint)),
-            ("token_endpoint", Some(&document.token_endpoint)),
-            ("jwks_uri", Some(&document.jwks_uri)),
-            ("userinfo_endpoint", document.userinfo_endpoint.as_ref()),
-        ];
-        for (what, url) in addresses {
-            if url.is_some_and(|url| !is_acceptable(url)) {
+        let keys = ("jwks_uri", document.jwks_uri());
+        for (what, url) in document.addresses().into_iter().chain([keys]) {
+            if !is_acceptable(url) {
                 return Err(failed(format!("{what} does not begin with https://")));
             }
         }
@@ -175,8 +166,8 @@ impl Discovery {
     }
 
     /// The signing keys.
-    pub(super) async fn keys(&self, document: &Document) -> Result<Keys, OidcError> {
-        let url = &document.jwks_uri;
+    pub(crate) async fn keys(&self, document: &M) -> Result<Keys, OidcError> {
+        let url = document.jwks_uri();
         let answer = send(self.http.get(url)).await.map_err(|no| no.at(Step::Keys, url))?;
         let keys = Keys::from(answer.json::<KeySet>().map_err(|no| no.at(Step::Keys, url))?);
         debug!(issuer = self.issuer, keys = keys.len(), skipped = keys.skipped, "fetched signing keys");
@@ -188,13 +179,14 @@ impl Discovery {
     }
 
     /// The claims of a token whose signature holds. When its key is not known, the keys are fetched again first.
-    pub(super) async fn verify(
+    pub(crate) async fn verify(
         &self,
-        known: &Known,
+        known: &Known<M>,
         token: &str,
+        step: Step,
         now: Timestamp,
-    ) -> Result<(jsonwebtoken::Algorithm, serde_json::Map<String, serde_json::Value>), OidcError> {
-        let refused = |why: String| OidcError::invalid(Step::IdToken, why);
+    ) -> Result<(Algorithm, Claims), OidcError> {
+        let refused = |why: String| OidcError::invalid(step, why);
         let unknown = match known.keys.verify(token) {
             Ok(verified) => return Ok(verified),
             Err(BadSignature::Wrong(why)) => return Err(refused(why)),
@@ -208,7 +200,7 @@ impl Discovery {
     }
 
     /// Keys that are newer than those known, if it is not too soon to ask for them.
-    async fn newer_keys(&self, known: &Known, now: Timestamp) -> Result<Arc<Keys>, OidcError> {
+    async fn newer_keys(&self, known: &Known<M>, now: Timestamp) -> Result<Arc<Keys>, OidcError> {
         let _held = self.fetching.lock().await;
         let current = self.look(|state| {
             let current = state.known.as_ref().map(|known| Arc::clone(&known.keys));

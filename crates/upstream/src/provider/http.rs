@@ -1,32 +1,32 @@
-//! How a source is asked: briefly, without redirects or proxies, and with an end to every answer.
+//! How a provider is asked: briefly, without redirects or proxies, and with an end to every answer.
 
 use std::error::Error;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, DATE};
 use reqwest::{Certificate, Client, RequestBuilder, StatusCode};
-use url::Url;
+use url::{Host, Url};
 
 use super::error::{Kind, OidcError, Step, quoted};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long one answer may take, to its last byte.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer, in bytes. Entra's key set, the longest there is, has some twenty thousand.
 const LONGEST_ANSWER: usize = 512 * 1024;
 
-/// A client for one source.
+/// A client for one provider.
 #[derive(Clone, Debug)]
-pub(super) struct Http(Client);
+pub(crate) struct Http(Client);
 
 /// A whole answer.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     /// The media type, without parameters.
-    pub(super) media_type: String,
+    pub(crate) media_type: String,
     /// What `Date` says, as it came.
-    pub(super) date: Option<String>,
-    pub(super) body: Vec<u8>,
+    pub(crate) date: Option<String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Http {
@@ -35,7 +35,7 @@ impl Http {
     ///
     /// # Errors
     /// Why the certificates cannot be used.
-    pub(super) fn new(authorities: Option<&[u8]>) -> Result<Self, String> {
+    pub(crate) fn new(authorities: Option<&[u8]>) -> Result<Self, String> {
         let mut builder = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -56,24 +56,24 @@ impl Http {
         builder.build().map(Self).map_err(|error| told(&error))
     }
 
-    pub(super) fn get(&self, url: &Url) -> RequestBuilder {
+    pub(crate) fn get(&self, url: &Url) -> RequestBuilder {
         self.0.get(url.clone())
     }
 
-    pub(super) fn post(&self, url: &Url) -> RequestBuilder {
+    pub(crate) fn post(&self, url: &Url) -> RequestBuilder {
         self.0.post(url.clone())
     }
 }
 
 /// Why there is no answer, or none of use.
-pub(super) struct NoAnswer {
+pub(crate) struct NoAnswer {
     kind: Kind,
-    why: String,
+    pub(crate) why: String,
 }
 
 impl NoAnswer {
     /// It was asked for at `url`.
-    pub(super) fn at(self, step: Step, url: &Url) -> OidcError {
+    pub(crate) fn at(self, step: Step, url: &Url) -> OidcError {
         OidcError { kind: self.kind, step, reason: format!("{url}: {}", self.why) }
     }
 }
@@ -87,7 +87,7 @@ fn unusable(why: String) -> NoAnswer {
 }
 
 /// Sends a request, and reads its whole answer.
-pub(super) async fn send(request: RequestBuilder) -> Result<Answer, NoAnswer> {
+pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, NoAnswer> {
     let mut response = request.send().await.map_err(|error| unreachable(&error))?;
     let text = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
     let media_type = text(CONTENT_TYPE).unwrap_or_default();
@@ -105,13 +105,13 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, NoAnswer> {
 
 impl Answer {
     /// What it means that this is no answer of success.
-    pub(super) fn failure(&self) -> Kind {
+    pub(crate) fn failure(&self) -> Kind {
         let overloaded = self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS;
         if overloaded { Kind::Unreachable } else { Kind::Unusable }
     }
 
     /// The JSON of an answer of success.
-    pub(super) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, NoAnswer> {
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, NoAnswer> {
         if self.status.is_redirection() {
             return Err(unusable(format!("the answer is {}, and no redirect is followed", self.status)));
         }
@@ -146,4 +146,15 @@ fn told(error: &reqwest::Error) -> String {
         next = cause.source();
     }
     if causes.is_empty() { "the request failed".to_owned() } else { causes.join(": ") }
+}
+
+/// Whether a URL may be asked, or people sent to: by TLS, or on this machine, where nobody listens in.
+pub(crate) fn is_acceptable(url: &Url) -> bool {
+    let on_this_machine = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => return false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && on_this_machine)
 }

@@ -1,4 +1,4 @@
-//! A source's signing keys (RFC 7517), and the signatures that are checked with them.
+//! A provider's signing keys (RFC 7517), and the signatures that are checked with them.
 //!
 //! Which algorithm is used is decided by the key and not by the token: each key has a few, all asymmetric, and a token
 //! that names another is refused. So neither `none` nor a public key used as an HMAC secret ever gets as far as a check.
@@ -9,8 +9,9 @@ use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::claims::Claims;
 use super::error::quoted;
 
 /// More keys than this are not looked at.
@@ -31,16 +32,16 @@ const RSA: &[Algorithm] = &[
 
 /// A key set as it is served.
 #[derive(Deserialize)]
-pub(super) struct KeySet {
+pub(crate) struct KeySet {
     keys: Vec<Value>,
 }
 
 /// The keys of a set that can check a signature.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     keys: Vec<Key>,
     /// How many keys of the set are of no use here.
-    pub(super) skipped: usize,
+    pub(crate) skipped: usize,
 }
 
 #[derive(Clone)]
@@ -58,7 +59,7 @@ impl fmt::Debug for Key {
 
 /// Why a token's signature does not hold.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum BadSignature {
+pub(crate) enum BadSignature {
     /// No key of the set has the token's key id. It may have been added since the set was fetched.
     UnknownKey(String),
     /// It is wrong, whichever keys there are.
@@ -112,13 +113,13 @@ fn usable(jwk: Value) -> Option<Key> {
 
 impl Keys {
     /// How many keys can be used.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
 
     /// The claims of a token, whose signature holds. Nothing else is known of it: not whom it is from, nor for whom, nor
     /// whether it is still good.
-    pub(super) fn verify(&self, token: &str) -> Result<(Algorithm, Map<String, Value>), BadSignature> {
+    pub(crate) fn verify(&self, token: &str) -> Result<(Algorithm, Claims), BadSignature> {
         let wrong = |reason: String| Err(BadSignature::Wrong(reason));
         if token.len() > LONGEST_TOKEN {
             return wrong(format!("it is longer than {LONGEST_TOKEN} bytes"));
@@ -139,7 +140,7 @@ impl Keys {
         }
         if header.typ.as_ref().is_some_and(|kind| !kind.eq_ignore_ascii_case("JWT")) {
             return wrong(format!(
-                "its type is {}: it is not an ID token",
+                "its type is {}, and not JWT: it is meant for something else",
                 quoted(&header.typ.unwrap_or_default())
             ));
         }
@@ -162,12 +163,12 @@ impl Keys {
         let Some(key) = key else {
             return wrong(format!("it is signed with {:?}, which is not what its key is for", header.alg));
         };
-        // Our own clock and our own words: the claims are checked in `id_token.rs`.
+        // Our own clock and our own words: the claims are checked by whoever wants them.
         let mut validation = Validation::new(header.alg);
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        match decode::<Map<String, Value>>(token, &key.public, &validation) {
+        match decode::<Claims>(token, &key.public, &validation) {
             Ok(token) => Ok((token.header.alg, token.claims)),
             Err(error) => wrong(format!("its signature does not hold: {error}")),
         }

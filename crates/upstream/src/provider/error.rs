@@ -1,4 +1,4 @@
-//! Why a source's word was not taken.
+//! Why a provider's word was not taken.
 
 use std::fmt;
 
@@ -15,6 +15,8 @@ pub enum Step {
     TokenEndpoint,
     /// The ID token.
     IdToken,
+    /// An assertion (RFC 7523).
+    Assertion,
     /// The userinfo endpoint.
     UserInfo,
     /// What the claims say of the person.
@@ -31,6 +33,7 @@ impl Step {
             Self::Keys => "keys",
             Self::TokenEndpoint => "token_endpoint",
             Self::IdToken => "id_token",
+            Self::Assertion => "assertion",
             Self::UserInfo => "userinfo",
             Self::Claims => "claims",
         }
@@ -50,7 +53,7 @@ pub enum Kind {
     Unreachable,
 }
 
-/// Why a source's word was not taken. The text is for the operator, and never holds a secret.
+/// Why a provider's word was not taken. The text is for the operator, and never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct OidcError {
     /// What it means.
@@ -68,21 +71,21 @@ impl fmt::Display for OidcError {
 }
 
 impl OidcError {
-    pub(super) fn denied(step: Step, reason: impl Into<String>) -> Self {
+    pub(crate) fn denied(step: Step, reason: impl Into<String>) -> Self {
         Self { kind: Kind::Denied, step, reason: reason.into() }
     }
 
-    pub(super) fn invalid(step: Step, reason: impl Into<String>) -> Self {
+    pub(crate) fn invalid(step: Step, reason: impl Into<String>) -> Self {
         Self { kind: Kind::Invalid, step, reason: reason.into() }
     }
 
-    pub(super) fn unusable(step: Step, reason: impl Into<String>) -> Self {
+    pub(crate) fn unusable(step: Step, reason: impl Into<String>) -> Self {
         Self { kind: Kind::Unusable, step, reason: reason.into() }
     }
 }
 
 /// What a stranger wrote, as a log may show it: quoted, and not without end.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 200;
     let cut: String = text.chars().take(LONGEST).collect();
     let more = if text.chars().nth(LONGEST).is_some() { "…" } else { "" };
