@@ -190,7 +190,7 @@ async fn ledger_19_nobody_is_sent_to_an_address_that_was_not_registered() {
 #[tokio::test]
 async fn an_arn_is_no_client_id_here_and_a_client_needs_the_grant() {
     let kit = kit().await;
-    let arn = "arn:aws:sso::123456789012:application/ssoins-1/apl-1";
+    let arn = "arn:aws:sso::111122223333:application/ssoins-0123456789abcdef/apl-0123456789abcdef";
     edit_web(&kit, |web| {
         web.arn = Some(doorward_core::ids::ApplicationId::parse(arn).unwrap());
         web.grants = vec![GrantType::DeviceCode];
