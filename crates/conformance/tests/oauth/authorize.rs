@@ -64,6 +64,8 @@ pub(crate) async fn agreed(kit: &Kit) -> Browser<'_> {
     browser
 }
 
+// Holds: openid-connect-core-3.1.2.4-consent, rfc9207-2-iss-in-success, rfc9207-2-iss-in-error
+// Holds: rfc9207-2.3-same-as-metadata, rfc8707-2.1-at-authorization, rfc9700-4.4.2-iss
 #[tokio::test]
 async fn a_code_comes_after_sign_in_and_consent() {
     let kit = kit().await;
@@ -83,6 +85,7 @@ async fn a_code_comes_after_sign_in_and_consent() {
     );
 }
 
+// Holds: openid-connect-core-3.1.2.1-login-hint, oidcc-login-hint
 #[tokio::test]
 async fn the_sign_in_page_says_for_whom_and_expects_whom_the_client_expects() {
     let kit = kit().await;
@@ -100,6 +103,11 @@ async fn the_sign_in_page_says_for_whom_and_expects_whom_the_client_expects() {
     assert_eq!(Form::find(page.text(), "/sign-in").unwrap().get("user_name"), Some(""));
 }
 
+// Holds: openid-connect-core-3.1.2.1-prompt-none-alone, openid-connect-core-3.1.2.6-request-not-supported
+// Holds: openid-connect-core-3.1.2.6-registration-not-supported, rfc9207-2-iss-in-error
+// Holds: rfc9700-2.1.1-confidential-clients-pkce
+// Holds: oidcc-request-uri-unsigned-supported-correctly-or-rejected-as-unsupported
+// Holds: oidcc-unsigned-request-object-supported-correctly-or-rejected-as-unsupported
 #[tokio::test]
 async fn what_is_wrong_with_a_request_goes_back_to_the_application() {
     let kit = kit().await;
@@ -127,6 +135,7 @@ async fn what_is_wrong_with_a_request_goes_back_to_the_application() {
         ("max_age", "soon", "invalid_request"),
         ("request", "e30.e30.", "request_not_supported"),
         ("request_uri", "https://app.example/request", "request_uri_not_supported"),
+        ("registration", "{}", "registration_not_supported"),
     ] {
         // Whether or not somebody is signed in, which is not looked at before.
         for browser in [&mut kit.browser(), &mut signed_in] {
@@ -200,6 +209,7 @@ async fn an_arn_is_no_client_id_here_and_a_client_needs_the_grant() {
     assert_error(&kit.browser().get(&WEB.authorize(&[])).await, "unauthorized_client");
 }
 
+// Holds: openid-connect-core-3.1.2.1-get-and-post, oidcc-ensure-post-request-succeeds
 #[tokio::test]
 async fn a_posted_request_is_as_good_as_one_in_the_address() {
     let kit = kit().await;
@@ -236,6 +246,8 @@ async fn a_posted_request_is_as_good_as_one_in_the_address() {
     );
 }
 
+// Holds: openid-connect-core-3.1.2.1-prompt-none, openid-connect-core-3.1.2.6-login-required
+// Holds: oidcc-prompt-none-not-logged-in, openid-connect-core-15.1-prompt
 #[tokio::test]
 async fn without_a_prompt_nobody_is_shown_a_page() {
     let kit = kit().await;
@@ -259,6 +271,8 @@ async fn without_a_prompt_nobody_is_shown_a_page() {
 }
 
 /// Whoever asks for a new sign-in gets one, however fresh the session is, and then an answer.
+// Holds: openid-connect-core-3.1.2.1-prompt-login, openid-connect-core-3.1.2.1-prompt-select-account
+// Holds: openid-connect-core-15.1-prompt
 #[tokio::test]
 async fn ledger_22_a_sign_in_that_must_be_new_is_new() {
     let kit = kit().await;
@@ -289,6 +303,7 @@ async fn ledger_22_a_sign_in_that_must_be_new_is_new() {
     }
 }
 
+// Holds: openid-connect-core-3.1.2.1-max-age, openid-connect-core-15.1-max-age
 #[tokio::test]
 async fn a_session_that_is_older_than_max_age_is_not_enough() {
     let kit = kit().await;
@@ -391,4 +406,56 @@ async fn a_development_server_approves_for_applications_too() {
     }
     kit.replace_directory(file).await;
     assert_error(&kit.browser().get(&WEB.authorize(&[])).await, "access_denied");
+}
+
+// Holds: openid-connect-core-3.1.2.1-acr-values, openid-connect-core-3.1.2.1-display-locales
+// Holds: openid-connect-core-3.1.2.1-unknown-parameters, openid-connect-core-15.1-display
+// Holds: openid-connect-core-15.1-locales, openid-connect-core-15.1-acr-values
+// Holds: openid-connect-core-5.5.1-essential, oidcc-display-page, oidcc-display-popup, oidcc-ui-locales
+// Holds: oidcc-claims-locales, oidcc-ensure-request-with-acr-values-succeeds
+// Holds: oidcc-ensure-request-with-unknown-parameter-succeeds, oidcc-claims-essential
+// Holds: oidcc-ensure-other-scope-order-succeeds, oidcc-ensure-request-without-nonce-succeeds-for-code-flow
+#[tokio::test]
+async fn what_is_only_a_wish_or_not_understood_is_no_reason_to_fail() {
+    let kit = kit().await;
+    let mut browser = agreed(&kit).await;
+    for wish in [
+        ("display", "popup"),
+        ("display", "page"),
+        ("ui_locales", "fr-CA fr"),
+        ("claims_locales", "fr"),
+        ("acr_values", "1 2"),
+        ("claims", r#"{"userinfo": {"name": {"essential": true}}}"#),
+        ("login_hint", "ada"),
+        ("extra", "foobar"),
+        ("scope", "api.read openid"),
+        ("prompt", "none"),
+        ("max_age", "10000"),
+    ] {
+        code(&browser.get(&WEB.authorize(&[wish])).await);
+    }
+}
+
+// Holds: rfc9700-2.6-no-cors-at-authorization
+#[tokio::test]
+async fn no_script_of_another_page_reads_what_is_answered() {
+    let kit = kit().await;
+    let mut browser = agreed(&kit).await;
+    let headers = [("origin", "https://app.example")];
+    let none = "".into();
+    let answer = browser.send(Method::GET, &WEB.authorize(&[]), &headers, none).await;
+    code(&answer);
+    assert_eq!(answer.header("access-control-allow-origin"), "");
+}
+
+/// A key in `dpop_jkt` must be proved when the code is redeemed (RFC 9449 section 10).
+// Holds: rfc9449-10-dpop-jkt
+#[tokio::test]
+async fn a_code_of_a_key_is_of_no_use_without_it() {
+    let kit = kit().await;
+    let mut browser = agreed(&kit).await;
+    let target = WEB.authorize(&[("dpop_jkt", "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")]);
+    let code = code(&browser.get(&target).await);
+    let refused = kit.redeem_application(WEB, &code, &[]).await;
+    assert_eq!((refused.status.as_u16(), refused.member("error")), (400, "invalid_grant".into()));
 }

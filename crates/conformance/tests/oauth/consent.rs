@@ -19,6 +19,7 @@ async fn withdraw(browser: &mut Browser<'_>) -> Answer {
     browser.submit(&form).await
 }
 
+// Holds: openid-connect-core-3.1.2.1-prompt-consent
 #[tokio::test]
 async fn what_was_agreed_to_is_not_asked_again_and_more_is() {
     on_every_store(applications, async |kit| {
@@ -42,6 +43,7 @@ async fn what_was_agreed_to_is_not_asked_again_and_more_is() {
     .await;
 }
 
+// Holds: rfc8707-2.1-at-authorization
 #[tokio::test]
 async fn resources_are_asked_for_when_they_grow() {
     let kit = kit().await;

@@ -23,14 +23,15 @@ pub(super) struct Routes {
 }
 
 /// What every server has.
-fn common() -> [Row; 29] {
-    [
+fn common() -> Vec<Row> {
+    vec![
         // sso-oidc
         ("/client/register", post(api::register_client)),
         // sso-oidc and OAuth: the content type decides
         ("/device_authorization", post(api::start_device_authorization).options(oauth::preflight)),
         ("/token", post(api::create_token).options(oauth::preflight)),
         // OAuth and OpenID Connect
+        (PUSHED_AUTHORIZATION_PATH, post(web::par::push).options(oauth::preflight)),
         (INTROSPECTION_PATH, post(oauth::introspect::tell)),
         (REVOCATION_PATH, post(oauth::revoke::end).options(oauth::preflight)),
         (USERINFO_PATH, get(oauth::userinfo::show).post(oauth::userinfo::show).options(oauth::preflight)),
@@ -45,12 +46,11 @@ fn common() -> [Row; 29] {
         (JWKS_PATH, get(metadata::key_set)),
         // Pages
         ("/authorize", get(web::authorize::show).post(web::authorize::show)),
-        (PUSHED_AUTHORIZATION_PATH, post(web::par::push).options(oauth::preflight)),
+        ("/authorize/resume", get(web::authorize::resume)),
+        ("/authorize/decision", post(web::authorize::decide)),
         (END_SESSION_PATH, get(web::logout::show).post(web::logout::show)),
         ("/oauth/logout/resume", get(web::logout::resume)),
         ("/oauth/logout/decision", post(web::logout::decide)),
-        ("/authorize/resume", get(web::authorize::resume)),
-        ("/authorize/decision", post(web::authorize::decide)),
         ("/device", get(web::device::show).post(web::device::look_up)),
         ("/device/decision", post(web::device::decide)),
         ("/sign-in", get(web::sign_in::show).post(web::sign_in::sign_in)),

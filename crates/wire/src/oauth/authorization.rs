@@ -40,6 +40,8 @@ pub enum AuthorizationFault {
     RequestNotSupported,
     /// `request_uri` is not one that this server gave.
     RequestUriNotSupported,
+    /// `registration` was sent: clients are registered by an administrator.
+    RegistrationNotSupported,
     /// `request_uri` has expired.
     InvalidRequestUri,
 }
@@ -78,6 +80,7 @@ impl AuthorizationFault {
             Self::ConsentRequired => "consent_required",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::RegistrationNotSupported => "registration_not_supported",
             Self::InvalidRequestUri => "invalid_request_uri",
         }
     }
@@ -96,6 +99,7 @@ impl AuthorizationFault {
             Self::ConsentRequired => "The person has to agree".into(),
             Self::RequestNotSupported => "request is not supported: send the parameters themselves".into(),
             Self::RequestUriNotSupported => "request_uri must be one that this server gave (RFC 9126)".into(),
+            Self::RegistrationNotSupported => "registration is not supported".into(),
             Self::InvalidRequestUri => "request_uri has expired: push the request again".into(),
         }
     }

@@ -213,6 +213,9 @@ impl Request {
         if form.get("request_uri").is_some() {
             return Err(AuthorizationFault::RequestUriNotSupported);
         }
+        if form.get("registration").is_some() {
+            return Err(AuthorizationFault::RegistrationNotSupported);
+        }
         Self::check_response_type(form.get("response_type"))?;
         if form.get("response_mode").is_some_and(|mode| mode != "query") {
             return invalid("response_mode must be query");
