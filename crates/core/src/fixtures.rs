@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use subtle::Choice;
 
+use crate::application::{Application, ClientAuthentication, SecretHash};
 use crate::assignment::Standing;
 use crate::client::{GrantType, KnownClient, Registration};
 use crate::consent::Consents;
@@ -17,12 +18,14 @@ use crate::directory::{Departures, Directory, DirectoryFile, Person};
 use crate::federated::{FederatedPerson, Sources, Trust};
 use crate::grant::TokenRequest;
 use crate::grant::authorization_code::Code;
-use crate::ids::{ClientId, CodeId, DeviceRequestId, GroupName, OnceId, PersonId, SessionId, SourceName};
+use crate::ids::{
+    ApplicationId, ClientId, CodeId, DeviceRequestId, GroupName, OnceId, PersonId, SessionId, SourceName,
+};
 use crate::redirect::RedirectUri;
 use crate::scope::Scopes;
 use crate::secret::{CodeChallenge, UserCodeHash};
 use crate::session::{Holder, Session, SessionState};
-use crate::signing_key::SigningKeys;
+use crate::signing_key::{SigningAlgorithm, SigningKeys};
 use crate::store::{Allowance, CommitError, KeptRequests, Outage, Store};
 use crate::time::{Lifetime, Lifetimes, Timestamp};
 use crate::verdict::Change;
@@ -80,6 +83,48 @@ pub(crate) fn directory() -> Arc<Directory> {
 /// What is known of any of them.
 pub(crate) fn standing() -> Standing {
     block_on(Standing::load(&TestStore::new(Rows::with_people()), &sources(), None)).unwrap()
+}
+
+/// An application of everybody, which may sign people in.
+pub(crate) fn application() -> Application {
+    Application {
+        client_id: ApplicationId::parse("wiki").unwrap(),
+        name: "Wiki".into(),
+        arn: None,
+        authentication: ClientAuthentication::ClientSecretBasic,
+        secret_hashes: vec![SecretHash::from_bytes([8; 32])],
+        keys: vec![],
+        redirect_uris: vec!["https://wiki.example/callback".into()],
+        post_logout_redirect_uris: vec![],
+        backchannel_logout_uri: None,
+        grants: vec![GrantType::AuthorizationCode, GrantType::DeviceCode, GrantType::RefreshToken],
+        scopes: scopes("openid email offline_access"),
+        audiences: vec!["https://api.example".into()],
+        resource: None,
+        people: vec![],
+        groups: vec![],
+        everybody: true,
+        consent: true,
+        access_token_lifetime: None,
+        session_lifetime: None,
+        signing_algorithm: SigningAlgorithm::default(),
+        dpop_bound_access_tokens: false,
+        require_pushed_authorization_requests: false,
+        token_exchange: None,
+        trusted_issuers: vec![],
+        iam_principals: vec![],
+    }
+}
+
+/// What is known of the people where there is this application, too. It is for those whom it names.
+pub(crate) fn standing_with(application: Application) -> Standing {
+    let everybody = application.people.is_empty() && application.groups.is_empty();
+    let application = Application { everybody, ..application };
+    let mut file = directory().file().clone();
+    file.people.extend(["zed"].map(|name| Person::named(person(name))));
+    file.applications.push(application);
+    let directory = Directory::new(file, Departures::new(), 1).unwrap();
+    Standing::new(Arc::new(directory), &sources(), None)
 }
 
 /// One source, `corp`: asked again after a quarter of an hour, and trusted for four hours.

@@ -88,6 +88,15 @@ impl Scopes {
         }
     }
 
+    /// All of them, and all of `other`.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        if other.is_subset(self) {
+            return self.clone();
+        }
+        Self(Arc::new(self.0.union(&other.0).cloned().collect()))
+    }
+
     /// Those of them that are in `other`, too.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {

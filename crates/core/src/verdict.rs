@@ -6,7 +6,7 @@ use crate::consent::Consents;
 use crate::device::{DeviceRequest, DeviceState};
 use crate::directory::{Departures, DirectoryFile};
 use crate::federated::FederatedPerson;
-use crate::ids::{DeviceRequestId, OnceId, PersonId, SessionId, SourceName};
+use crate::ids::{ApplicationId, DeviceRequestId, OnceId, PersonId, SessionId, SourceName};
 use crate::scope::Scopes;
 use crate::secret::KeyThumbprint;
 use crate::session::{EndReason, Session, Terms};
@@ -183,6 +183,20 @@ pub enum Event {
         person: PersonId,
         /// Which source.
         source: SourceName,
+    },
+    /// A person agreed that an application may have something.
+    ConsentGiven {
+        /// Who.
+        person: PersonId,
+        /// Which application.
+        application: ApplicationId,
+    },
+    /// A person took back what they had agreed to.
+    ConsentWithdrawn {
+        /// Who.
+        person: PersonId,
+        /// From which application.
+        application: ApplicationId,
     },
     /// A session began and its first tokens were issued.
     SessionStarted {

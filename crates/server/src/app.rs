@@ -14,6 +14,7 @@ use doorward_upstream::identity::local::Passwords;
 use serde::Deserialize;
 
 use crate::ambient::Clock;
+use crate::backchannel::Backchannel;
 use crate::dev::Development;
 use crate::guesses::Guesses;
 use crate::identity::Identity;
@@ -34,6 +35,7 @@ pub struct App {
     pub(crate) brokers: Brokers,
     pub(crate) limits: Limits,
     pub(crate) guesses: Guesses,
+    pub(crate) backchannel: Backchannel,
     pub(crate) policy: Policy,
     pub(crate) development: Option<Development>,
 }
@@ -123,6 +125,7 @@ impl App {
             limits: Limits::new(&clock, policy.poll_interval, policy.rate_limits),
             guesses: Guesses::new(&keys, policy.rate_limits),
             passwords: Passwords::new(PASSWORDS_AT_ONCE),
+            backchannel: Backchannel::new(),
             site,
             store,
             clock,
@@ -149,6 +152,11 @@ impl App {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Waits until every application has been told of the sign-outs that it is to be told of, or cannot be told.
+    pub async fn applications_are_told(&self) {
+        self.backchannel.idle().await;
     }
 
     /// Forgets what is of no more use, a batch at a time, with pauses in which the store is the requests' alone.

@@ -28,6 +28,12 @@ pub(crate) fn record(event: Option<&Event>, address: IpAddr) {
         Event::PersonGone { person, source } => {
             info!(target: "audit", event = "person_gone", %person, %source, %address);
         }
+        Event::ConsentGiven { person, application } => {
+            info!(target: "audit", event = "consent_given", %person, %application, %address);
+        }
+        Event::ConsentWithdrawn { person, application } => {
+            info!(target: "audit", event = "consent_withdrawn", %person, %application, %address);
+        }
         Event::SessionStarted { session, person, grant, client } => {
             // Quoted: its owner chose the name.
             info!(target: "audit", event = "session_started", %session, %person, grant, ?client, %address);

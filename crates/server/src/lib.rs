@@ -5,6 +5,7 @@
 pub mod ambient;
 pub mod app;
 mod audit;
+mod backchannel;
 pub mod brokers;
 pub mod cli;
 pub mod config;

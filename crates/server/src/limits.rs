@@ -41,6 +41,7 @@ struct Calls {
     anonymous: Limiter<IpAddr>,
     device_starts: Limiter<IpAddr>,
     tokens: Limiter<IpAddr>,
+    proofs: Limiter<IpAddr>,
     portal: Limiter<SessionId>,
 }
 
@@ -57,6 +58,8 @@ pub enum Call {
     DeviceStart(IpAddr),
     /// CreateToken other than a device poll.
     Token(IpAddr),
+    /// A DPoP proof, whose use is remembered for a while, whoever made it.
+    Proof(IpAddr),
     /// A portal operation.
     Portal(SessionId),
 }
@@ -76,6 +79,8 @@ impl Limits {
             // Requests are kept for twenty minutes, and the store counts them by single address: this counts a network.
             device_starts: limiter(clock, Duration::from_millis(1200), 1000),
             tokens: limiter(clock, Duration::from_millis(20), 500),
+            // A use takes some hundred bytes for half an hour at most: an address fills less than 50 MB.
+            proofs: limiter(clock, Duration::from_millis(5), 1000),
             // Tools list the roles of every account at once.
             portal: limiter(clock, Duration::from_millis(10), 1000),
         });
@@ -100,6 +105,7 @@ impl Limits {
             Call::Anonymous(address) => check(Some(&calls.anonymous), &network(address)),
             Call::DeviceStart(address) => check(Some(&calls.device_starts), &network(address)),
             Call::Token(address) => check(Some(&calls.tokens), &network(address)),
+            Call::Proof(address) => check(Some(&calls.proofs), &network(address)),
             Call::Portal(session) => check(Some(&calls.portal), &session),
         }
     }
@@ -110,10 +116,11 @@ impl Limits {
             polls.retain_recent();
         }
         if let Some(calls) = &self.calls {
-            let Calls { anonymous, device_starts, tokens, portal } = calls;
+            let Calls { anonymous, device_starts, tokens, proofs, portal } = calls;
             anonymous.retain_recent();
             device_starts.retain_recent();
             tokens.retain_recent();
+            proofs.retain_recent();
             portal.retain_recent();
         }
     }

@@ -67,6 +67,29 @@ impl Signing {
         self.signer.get().map(|signer| &signer.jwk)
     }
 
+    /// A JWT. There is no key for any yet.
+    ///
+    /// # Errors
+    /// [`Outage`], always.
+    #[expect(clippy::unused_async, reason = "the keys will be in the store")]
+    pub async fn sign_jwt(
+        &self,
+        _: SigningAlgorithm,
+        _: &str,
+        _: &impl serde::Serialize,
+    ) -> Result<String, Outage> {
+        Err(Outage("there is no key to sign with".to_owned()))
+    }
+
+    /// The claims of a JWT that this server signed. There is none yet.
+    ///
+    /// # Errors
+    /// None.
+    #[expect(clippy::unused_async, reason = "the keys will be in the store")]
+    pub async fn verify_jwt(&self, _: &str, _: &str) -> Result<Option<serde_json::Value>, Outage> {
+        Ok(None)
+    }
+
     async fn load(&self) -> Result<Arc<Signer>, Outage> {
         loop {
             let SigningKeys { version, keys } = self.wrap_anew().await?;

@@ -9,6 +9,7 @@
 //! | refresh token | session id and generation, authenticated |
 //! | access token | session, person, scopes, expiry, sealed |
 //! | browser cookie | session id, authenticated |
+//! | DPoP nonce | a window of time, authenticated |
 //!
 //! A reader of any of them gets `None` for everything that this server did not make, whatever is wrong with it.
 
@@ -56,8 +57,12 @@ pub struct Tokens {
     forms: Mac,
     device_asks: Sealer,
     authorization_asks: Sealer,
+    resumptions: Sealer,
+    pushed: Sealer,
+    logouts: Sealer,
     source_sign_ins: Sealer,
     pages: Sealer,
+    dpop_nonces: Mac,
     entropy: SharedEntropy,
 }
 
@@ -68,6 +73,12 @@ pub(crate) enum About {
     Device,
     /// An authorization request.
     Authorization,
+    /// An authorization request, while the person signs in.
+    Resumption,
+    /// An authorization request that a client pushed.
+    Pushed,
+    /// A sign-out that an application asked for.
+    Logout,
     /// A sign-in through an identity source.
     SourceSignIn,
 }
@@ -126,8 +137,12 @@ impl Tokens {
             forms: keys.mac("form"),
             device_asks: keys.sealer("device decision"),
             authorization_asks: keys.sealer("authorization decision"),
+            resumptions: keys.sealer("authorization request"),
+            pushed: keys.sealer("pushed authorization request"),
+            logouts: keys.sealer("logout decision"),
             source_sign_ins: keys.sealer("sign-in through a source"),
             pages: keys.sealer("page of a list"),
+            dpop_nonces: keys.mac("DPoP nonce"),
             entropy,
         }
     }
@@ -371,8 +386,21 @@ impl Tokens {
         match about {
             About::Device => &self.device_asks,
             About::Authorization => &self.authorization_asks,
+            About::Resumption => &self.resumptions,
+            About::Pushed => &self.pushed,
+            About::Logout => &self.logouts,
             About::SourceSignIn => &self.source_sign_ins,
         }
+    }
+
+    /// The nonce of a window of time, for DPoP proofs to hold: the same for everybody.
+    pub(crate) fn dpop_nonce(&self, window: i64) -> String {
+        self.dpop_nonces.wrap(&window.to_be_bytes())
+    }
+
+    /// The window that a nonce was given in.
+    pub(crate) fn dpop_nonce_window(&self, nonce: &str) -> Option<i64> {
+        self.dpop_nonces.unwrap(nonce).map(i64::from_be_bytes)
     }
 
     /// Seals where a list goes on.

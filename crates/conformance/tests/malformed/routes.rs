@@ -31,8 +31,10 @@ pub(crate) fn rows() -> Vec<Row> {
     }
     for method in ["POST", "PUT", "DELETE", "BREW"] {
         rows.push(row(method, "/healthz", NO_METHOD));
-        rows.push(row(method, "/authorize", NO_METHOD));
         rows.push(row(method, "/", NO_METHOD));
+    }
+    for method in ["PUT", "DELETE", "BREW"] {
+        rows.push(row(method, "/authorize", NO_METHOD));
     }
     for path in UNKNOWN {
         rows.push(row("GET", path, NOT_FOUND));

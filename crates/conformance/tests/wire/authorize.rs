@@ -23,6 +23,7 @@ fn assert_sent_back(answer: &Answer, error: &str) {
     assert!(answer.location_parameter("error_description").is_some_and(|text| !text.is_empty()));
     assert_eq!(answer.location_parameter("state").as_deref(), Some(STATE));
     assert_eq!(answer.location_parameter("code"), None);
+    assert_eq!(answer.location_parameter("iss").as_deref(), Some("http://127.0.0.1:8377"));
 }
 
 #[tokio::test]
@@ -43,7 +44,8 @@ async fn t31_the_aws_clis_parameters_lead_to_a_code_and_the_same_state() {
     let sent = browser.decide_authorize(&target, Choice::Approve).await;
     assert_eq!(sent.status, 302);
     let code = sent.location_parameter("code").unwrap();
-    assert_eq!(sent.location(), format!("{REDIRECT_URI}?code={code}&state={STATE}"));
+    let issuer = "http%3A%2F%2F127.0.0.1%3A8377";
+    assert_eq!(sent.location(), format!("{REDIRECT_URI}?code={code}&state={STATE}&iss={issuer}"));
 }
 
 #[tokio::test]

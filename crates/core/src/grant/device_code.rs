@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::assignment::Standing;
 use crate::client::{GrantType, KnownClient};
+use crate::consent::{Agreed, Kept};
 use crate::device::{DeviceRequest, DeviceState, Requester};
 use crate::federated::Sources;
 use crate::grant::{Approval, Decision, Found, Grant, TokenRequest};
@@ -89,18 +90,29 @@ pub enum Decided {
     Expired,
     /// This person may not be given tokens.
     PersonNotUsable,
+    /// The application is not for this person.
+    NotAdmitted,
 }
 
 impl Decision for Decide<'_> {
-    type Snapshot = (Option<DeviceRequest>, Standing);
+    type Snapshot = (Option<DeviceRequest>, Standing, Kept);
     type Reply = Decided;
 
     async fn load(&self, store: &dyn Store) -> Result<Self::Snapshot, Outage> {
         let request = store.device_request_by_code(self.user_code).await?;
-        Ok((request, Standing::load(store, self.sources, Some(self.person)).await?))
+        let standing = Standing::load(store, self.sources, Some(self.person)).await?;
+        let is_of_application = |request: &DeviceRequest| {
+            self.approve && standing.directory().application_of(request.client).is_some()
+        };
+        let kept = if request.as_ref().is_some_and(is_of_application) {
+            Kept::load(store, self.person).await?
+        } else {
+            Kept::default()
+        };
+        Ok((request, standing, kept))
     }
 
-    fn decide(&self, (request, standing): &Self::Snapshot) -> Verdict<Decided> {
+    fn decide(&self, (request, standing, kept): &Self::Snapshot) -> Verdict<Decided> {
         let Some(request) = request.as_ref().filter(|request| request.id == self.shown) else {
             return Verdict::answer(Decided::Unknown);
         };
@@ -111,15 +123,31 @@ impl Decision for Decide<'_> {
             return Verdict::answer(Decided::Expired);
         }
         let (id, person) = (request.id, self.person.clone());
-        let (reply, to, event) = if !self.approve {
-            (Decided::Denied, DeviceState::Denied, Event::DeviceDenied { request: id, person })
-        } else if !standing.is_usable(self.person, self.authenticated_at, self.now) {
+        let moved = |to| Change::MoveDeviceRequest { id, from: DeviceState::Pending, to };
+        if !self.approve {
+            let event = Event::DeviceDenied { request: id, person };
+            return Verdict::change(Decided::Denied, moved(DeviceState::Denied), event);
+        }
+        let Some(principal) = standing.principal(self.person, self.authenticated_at, self.now) else {
             return Verdict::answer(Decided::PersonNotUsable);
-        } else {
-            let to = DeviceState::Approved { by: person.clone(), authenticated_at: self.authenticated_at };
-            (Decided::Approved, to, Event::DeviceApproved { request: id, person })
         };
-        Verdict::change(reply, Change::MoveDeviceRequest { id, from: DeviceState::Pending, to }, event)
+        let mut changes = Vec::new();
+        if let Some(application) = standing.directory().application_of(request.client) {
+            if !application.admits(self.person, principal.groups()) {
+                return Verdict::answer(Decided::NotAdmitted);
+            }
+            // What was asked on this page need not be asked again in a browser.
+            if application.consent {
+                let agreed = Agreed { scopes: &request.scopes, audiences: &application.audiences };
+                changes.push(kept.with(&application.client_id, &agreed, &principal, self.now));
+            }
+        }
+        changes.insert(
+            0,
+            moved(DeviceState::Approved { by: person.clone(), authenticated_at: self.authenticated_at }),
+        );
+        let event = Some(Event::DeviceApproved { request: id, person });
+        Verdict { reply: Decided::Approved, changes, event }
     }
 }
 
@@ -199,9 +227,10 @@ impl Found for DeviceRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::application::Application;
     use crate::fixtures::{
-        Asker, CLIENT, GRANTED, NOW, REGISTERED, REQUEST, USER_CODE, approved_by, device_request,
-        just_before, later, person, requester, scopes, standing,
+        Asker, CLIENT, GRANTED, NOW, REGISTERED, REQUEST, USER_CODE, application, approved_by,
+        device_request, just_before, later, person, requester, scopes, standing, standing_with,
     };
     use crate::session::{Holder, Session, SessionState};
 
@@ -238,7 +267,50 @@ mod tests {
             approve,
             now,
         };
-        decision.decide(&(request, standing()))
+        decision.decide(&(request, standing(), Kept::default()))
+    }
+
+    /// The same of an application that is for `people`.
+    fn decide_of_application(people: &str, consent: bool, kept: Kept) -> Verdict<Decided> {
+        let application = Application { people: vec![person(people)], consent, ..application() };
+        let request = DeviceRequest {
+            client: ClientId::of_application(&application.client_id),
+            scopes: scopes("openid email"),
+            ..device_request(DeviceState::Pending)
+        };
+        let ann = person("ann");
+        let decision = Decide {
+            user_code: USER_CODE,
+            shown: REQUEST,
+            person: &ann,
+            authenticated_at: NOW,
+            sources: &Sources::new(),
+            approve: true,
+            now: later(30),
+        };
+        decision.decide(&(Some(request), standing_with(application), kept))
+    }
+
+    #[test]
+    fn ledger_17_an_application_that_is_not_for_a_person_is_not_approved_by_them() {
+        let verdict = decide_of_application("zed", true, Kept::default());
+        assert_eq!(verdict, Verdict::answer(Decided::NotAdmitted));
+    }
+
+    #[test]
+    fn an_approval_of_an_application_is_remembered_with_it() {
+        let verdict = decide_of_application("ann", true, Kept::default());
+        assert_eq!(verdict.reply, Decided::Approved);
+        let [Change::MoveDeviceRequest { .. }, Change::PutConsents { from: 0, consents, .. }] =
+            &*verdict.changes
+        else {
+            panic!("{verdict:?}");
+        };
+        let consent = &consents[&application().client_id];
+        assert!(consent.covers(&scopes("email openid"), &application().audiences));
+        assert_eq!(consent.given_at, later(30));
+        // Nobody was asked for one whose people are not asked.
+        assert_eq!(decide_of_application("ann", false, Kept::default()).changes.len(), 1);
     }
 
     #[test]

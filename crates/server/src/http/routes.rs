@@ -20,7 +20,7 @@ pub(super) struct Routes {
 }
 
 /// What every server has.
-fn common() -> [Row; 20] {
+fn common() -> [Row; 22] {
     [
         // sso-oidc
         ("/client/register", post(api::register_client)),
@@ -37,7 +37,8 @@ fn common() -> [Row; 20] {
         (AUTHORIZATION_SERVER_PATH, get(metadata::configuration)),
         (JWKS_PATH, get(metadata::key_set)),
         // Pages
-        ("/authorize", get(web::authorize::show)),
+        ("/authorize", get(web::authorize::show).post(web::authorize::show)),
+        ("/authorize/resume", get(web::authorize::resume)),
         ("/authorize/decision", post(web::authorize::decide)),
         ("/device", get(web::device::show).post(web::device::look_up)),
         ("/device/decision", post(web::device::decide)),
@@ -45,6 +46,7 @@ fn common() -> [Row; 20] {
         ("/sign-out", post(web::sign_in::sign_out)),
         ("/start", get(web::start::show)),
         ("/start/credentials", get(web::start::credentials)),
+        ("/start/applications/withdraw", post(web::applications::withdraw)),
         ("/start/sessions/end", post(web::start::end_session)),
         ("/healthz", get(api::health)),
     ]

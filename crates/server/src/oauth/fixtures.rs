@@ -115,9 +115,14 @@ impl Signer {
 
     /// `claims` under `header`, which may say whatever the test wants.
     pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
-        let part = |json: &Value| BASE64URL_NOPAD.encode(json.to_string().as_bytes());
-        let signed = format!("{}.{}", part(header), part(claims));
-        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &self.key, Algorithm::ES256).unwrap();
-        format!("{signed}.{signature}")
+        signed(header, claims, &self.key, Algorithm::ES256)
     }
+}
+
+/// `claims` under `header`, signed with any key.
+pub(super) fn signed(header: &Value, claims: &Value, key: &EncodingKey, algorithm: Algorithm) -> String {
+    let part = |json: &Value| BASE64URL_NOPAD.encode(json.to_string().as_bytes());
+    let signed = format!("{}.{}", part(header), part(claims));
+    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), key, algorithm).unwrap();
+    format!("{signed}.{signature}")
 }

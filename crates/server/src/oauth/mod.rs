@@ -53,9 +53,7 @@ pub(crate) async fn serve(
             Err(failure) => failed(failure, id),
         },
     };
-    if parts.headers.contains_key(dpop::HEADER) {
-        dpop::offer_nonce(&app, &caller, &mut response);
-    }
+    dpop::offer_nonce(&app, &caller, &parts.headers, response.headers_mut());
     response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
     open_to_scripts(&mut response);
     response

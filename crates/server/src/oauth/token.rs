@@ -1,6 +1,6 @@
 //! The token endpoint (RFC 6749 section 3.2): `POST /token`, form-encoded.
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use doorward_core::grant::TokenRequest;
 use doorward_core::refusal::Refusal;
@@ -18,7 +18,7 @@ use crate::op::create_token::{Redeemed, redeem_artefact};
 use crate::op::{Caller, Failure};
 
 /// The path of the endpoint.
-pub(crate) const PATH: &str = "/token";
+const PATH: &str = "/token";
 
 /// `POST /token`.
 pub(crate) async fn create(received: Received) -> Response {
@@ -37,7 +37,8 @@ async fn run(
 ) -> Result<Vec<u8>, Failure<Refusal>> {
     let authenticated = client::authenticate(app, caller, headers, form).await?;
     let Input { grant, scopes, resources } = Input::decode(form)?;
-    let dpop_key = dpop::proof(app, caller, headers, "POST", PATH, None).await?;
+    let url = format!("{}{PATH}", app.site.base());
+    let dpop_key = dpop::proof(app, caller, headers, &Method::POST, &url, None).await?;
     let request = TokenRequest {
         client: &authenticated.client,
         scopes,

@@ -104,13 +104,17 @@ async fn find(app: &App, caller: &Caller, code: UserCode) -> Result<Option<Devic
 fn consent(app: &App, visit: &Visit, browser: &Browser, request: &DeviceRequest, code: UserCode) -> Response {
     let asked =
         Asked { request: request.id, user_code: *request.user_code.as_bytes(), browser: browser.session.id };
+    let directory = browser.principal.directory();
+    let application = directory.application_of(request.client);
     let template = Consent {
         chrome: visit.chrome(app),
         action: "/device/decision".to_owned(),
         request: app.tokens.ask(About::Device, &asked),
         client_name: request.client_name.clone(),
         user_code: Some(code.reveal()),
-        scopes: scope_lines(&request.scopes),
+        is_registered: application.is_some(),
+        scopes: scope_lines(&request.scopes, directory),
+        audiences: application.map(|application| application.audiences.clone()).unwrap_or_default(),
         address: Some(request.requester.address.to_string()),
         user_agent: request.requester.user_agent.clone(),
         asked: Some(moment(request.created_at)),
@@ -187,6 +191,12 @@ fn told(app: &App, visit: &Visit, decided: Decided) -> Response {
             OutcomeKind::Denied,
             "You cannot sign a tool in",
             "Your access has been switched off. Ask the people who run this server.",
+        ),
+        Decided::NotAdmitted => (
+            StatusCode::FORBIDDEN,
+            OutcomeKind::Denied,
+            "This application is not for you",
+            "It was not signed in. Ask the people who run this server if you think that you should have it.",
         ),
     };
     let action = (decided != Decided::PersonNotUsable).then_some(("/start", "Your access"));

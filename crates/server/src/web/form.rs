@@ -9,15 +9,19 @@ use doorward_wire::fault::Unservable;
 use super::Stop;
 use crate::http::api;
 
+/// Whether a body is a form.
+pub(crate) fn is_form(headers: &HeaderMap) -> bool {
+    let media_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media_type.split(';').next().unwrap_or_default().trim() == "application/x-www-form-urlencoded"
+}
+
 /// The fields of a form.
 pub(crate) struct Form(BTreeMap<String, String>);
 
 impl Form {
     /// Reads a posted form.
     pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Stop> {
-        let media_type =
-            headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if media_type.split(';').next().unwrap_or_default().trim() != "application/x-www-form-urlencoded" {
+        if !is_form(headers) {
             return Err(Stop::Unservable(Unservable::UnsupportedMediaType));
         }
         let body = api::read(body).await.map_err(Stop::Unservable)?;

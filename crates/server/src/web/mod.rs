@@ -13,6 +13,7 @@ use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
+use doorward_core::directory::Directory;
 use doorward_core::scope::{ACCOUNT_ACCESS, LEGACY_PORTAL, Scopes};
 use doorward_core::store::Outage;
 use doorward_core::time::Timestamp;
@@ -27,10 +28,14 @@ use form::Form;
 use page::{Moment, Outcome, OutcomeKind, ScopeLine, content_security_policy};
 use visit::{Browser, Visit};
 
+pub(crate) mod applications;
 pub(crate) mod authorize;
 pub(crate) mod device;
+mod ending;
 pub(crate) mod form;
+mod hint;
 pub(crate) mod page;
+pub(crate) mod par;
 pub(crate) mod sign_in;
 pub(crate) mod source;
 pub(crate) mod start;
@@ -51,6 +56,8 @@ pub(crate) enum Stop {
     Failed(String, Notice),
     /// The page is elsewhere, for now: this address.
     Elsewhere(String),
+    /// The answer is ready.
+    Sent(Box<Response>),
 }
 
 impl From<Outage> for Stop {
@@ -141,6 +148,7 @@ async fn serve(received: Received, handler: impl AsyncFnOnce(&Page, Body) -> Ans
     match handler(&page, body).await {
         Ok(response) => response,
         Err(Stop::Elsewhere(target)) => see_other(&target),
+        Err(Stop::Sent(response)) => *response,
         Err(Stop::Unservable(what)) => unservable(&page.app, what),
         Err(Stop::Page(status, notice)) => outcome(&page.app, &page.visit, status, notice, None),
         Err(Stop::Outage(what)) => {
@@ -266,15 +274,18 @@ fn moment(at: Timestamp) -> Moment {
     }
 }
 
-/// What a tool asks for, in words. A tool that registered no scopes is an older one, and gets account access.
-fn scope_lines(scopes: &Scopes) -> Vec<ScopeLine> {
+/// What a client asks for, in words: ours, or the administrator's. A tool that registered no scopes is an older one, and gets
+/// account access.
+fn scope_lines(scopes: &Scopes, directory: &Directory) -> Vec<ScopeLine> {
     let line = |scope: &str| {
         let meaning = match scope {
             ACCOUNT_ACCESS | LEGACY_PORTAL => "see the accounts and roles assigned to you, and use them",
             "openid" => "know who you are",
             "profile" => "see your name",
             "email" => "see your e-mail address",
-            _ => "use this permission of an application",
+            "groups" => "see which groups you are in",
+            "offline_access" => "stay signed in while you are away",
+            _ => directory.scope_description(scope).unwrap_or("use this permission of an application"),
         };
         ScopeLine { scope: scope.to_owned(), meaning: meaning.to_owned() }
     };

@@ -109,10 +109,14 @@ pub(crate) struct Consent {
     pub(crate) request: String,
     /// What the tool calls itself. Anybody can register any name, and the page says so.
     pub(crate) client_name: Arc<str>,
+    /// Whether it is an application that an administrator registered. The page then says that it knows the name.
+    pub(crate) is_registered: bool,
     /// The code to compare with the tool's; device requests only.
     pub(crate) user_code: Option<String>,
     /// What the tool asks for.
     pub(crate) scopes: Vec<ScopeLine>,
+    /// The resources that the access is for (RFC 8707).
+    pub(crate) audiences: Vec<String>,
     /// The network address that started the request.
     pub(crate) address: Option<String>,
     /// How the program that started the request names itself.
@@ -220,9 +224,30 @@ impl SessionLine {
     }
 }
 
+/// An application that the person let in.
+pub(crate) struct ApplicationLine {
+    /// Its client id, posted as `application` to withdraw what was agreed to.
+    pub(crate) id: String,
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// What the person agreed to.
+    pub(crate) scopes: Vec<ScopeLine>,
+    /// The resources that it is for.
+    pub(crate) audiences: Vec<String>,
+    /// When the person agreed last.
+    pub(crate) given: Moment,
+}
+
+impl ApplicationLine {
+    fn name(&self) -> String {
+        shown_name(&self.name)
+    }
+}
+
 /// `GET /start`: a person's accounts and roles, and the tools signed in as them.
 ///
-/// Filters with `GET /start?q=`. Posts `csrf` and `session` to `/start/sessions/end`.
+/// Filters with `GET /start?q=`. Posts `csrf` and `session` to `/start/sessions/end`, and `csrf` and `application` to
+/// `/start/applications/withdraw`.
 #[derive(Template)]
 #[template(path = "portal.html")]
 pub(crate) struct Portal {
@@ -232,6 +257,8 @@ pub(crate) struct Portal {
     pub(crate) accounts: Vec<AccountCard>,
     /// The tools signed in as the person, latest first.
     pub(crate) sessions: Vec<SessionLine>,
+    /// The applications that the person let in, by name.
+    pub(crate) applications: Vec<ApplicationLine>,
     /// Which of the accounts these are.
     pub(crate) pages: Pages,
     /// The filter in use, or empty.
@@ -466,8 +493,10 @@ mod tests {
             action: text("/device/decision"),
             request: text(HOSTILE),
             client_name: HOSTILE.into(),
+            is_registered: !known,
             user_code: known.then(|| text("GPNW-SHFH")),
             scopes: if known { vec![scope] } else { Vec::new() },
+            audiences: if known { Vec::new() } else { vec![text(HOSTILE)] },
             address: known.then(|| text("192.0.2.17")),
             user_agent: known.then(|| text(HOSTILE)),
             asked: known.then(moment),
@@ -505,10 +534,18 @@ mod tests {
             last_used: moment(),
             expires: moment(),
         };
+        let application = |number: usize| ApplicationLine {
+            id: format!("application-{number}"),
+            name: HOSTILE.into(),
+            scopes: vec![ScopeLine { scope: text("openid"), meaning: text("know who you are") }],
+            audiences: vec![text(HOSTILE)],
+            given: moment(),
+        };
         let page = Portal {
             chrome: chrome(Some("Ada Lovelace")),
             accounts: (0..accounts).map(account).collect(),
             sessions: (0..sessions).map(session).collect(),
+            applications: (0..sessions).map(application).collect(),
             pages: Pages::new(accounts, 2, |page| format!("/start?page={page}")),
             filter: text(filter),
             setup: text("[sso-session doorward]\nsso_region = us-east-1\n"),

@@ -1,22 +1,24 @@
 //! Signing in with a password, and out.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use doorward_core::assignment::Standing;
-use doorward_core::grant::{session_end, settle};
 use doorward_core::ids::{PersonId, SessionId};
 use doorward_core::scope::Scopes;
 use doorward_core::secret::Password;
-use doorward_core::session::{EndReason, Holder, Session, SessionState};
+use doorward_core::session::{Holder, Session, SessionState, Terms};
 use doorward_core::store::CommitError;
 use doorward_core::verdict::{Change, Event};
 use doorward_upstream::identity::local::CannotCheck;
 use doorward_upstream::identity::oidc::Source;
 use tracing::{info, warn};
 
+use super::authorize::under_way::{PATH as RESUME, UnderWay, is_signed_in_for};
 use super::page::{OutcomeKind, SignIn, SourceButton, shown_name};
-use super::visit::{Visit, no_session_cookie, session_cookie};
-use super::{Notice, Page, Stop, html, outcome, see_other, serve, set_cookie};
+use super::visit::{Browser, Visit, no_session_cookie, session_cookie, sid_of};
+use super::{Notice, Page, Stop, ending, html, outcome, see_other, serve, set_cookie};
 use crate::app::App;
 use crate::audit;
 use crate::guesses::Guess;
@@ -33,10 +35,11 @@ pub(crate) async fn show(received: Received) -> Response {
     serve(received, async |page, _| {
         let Page { app, visit, .. } = page;
         let next = local(&page.parameter("next").unwrap_or_default());
-        if visit.browser().is_some() {
+        if is_signed_in_for(app, visit, &next) {
             return Ok(see_other(&next));
         }
-        Ok(form(app, visit, next, String::new(), None))
+        let expected = UnderWay::of(app, &next).and_then(|it| it.request.user_name().map(str::to_owned));
+        Ok(form(app, visit, next, expected.unwrap_or_default(), None))
     })
     .await
 }
@@ -76,7 +79,8 @@ pub(crate) async fn sign_in(received: Received) -> Response {
             return refuse(WRONG);
         };
 
-        let session = begin(app, caller, &person.user_name).await?;
+        let session = begin(page, &person.user_name).await?;
+        ending::replaced(page, &person.user_name).await?;
         let mut response = see_other(&next);
         set_cookie(&mut response, &session_cookie(app, session));
         Ok(response)
@@ -84,8 +88,17 @@ pub(crate) async fn sign_in(received: Received) -> Response {
     .await
 }
 
-/// A new session for a person's browser; never one that the browser brought along.
-pub(super) fn browser_session(app: &App, caller: &Caller, person: &PersonId) -> Session {
+/// A new session for a person's browser; never one that the browser brought along. Where the same person was signed in
+/// before, applications know it by the same `sid`. `proof` says how the person proved who they are.
+pub(super) fn browser_session(
+    app: &App,
+    caller: &Caller,
+    person: &PersonId,
+    proof: Terms,
+    before: Option<&Browser>,
+) -> Session {
+    let same = before.filter(|before| before.session.person == *person);
+    let terms = Terms { browser: same.map(|before| sid_of(&before.session)), ..proof };
     Session {
         id: SessionId::drawn(caller.now, app.tokens.draw()),
         person: person.clone(),
@@ -97,12 +110,14 @@ pub(super) fn browser_session(app: &App, caller: &Caller, person: &PersonId) -> 
         generation: 0,
         rotated_at: caller.now,
         state: SessionState::Live,
-        terms: None,
+        terms: Some(Arc::new(terms)),
     }
 }
 
-async fn begin(app: &App, caller: &Caller, person: &PersonId) -> Result<SessionId, Stop> {
-    let session = browser_session(app, caller, person);
+async fn begin(page: &Page, person: &PersonId) -> Result<SessionId, Stop> {
+    let Page { app, caller, visit, .. } = page;
+    let proof = Terms { amr: vec!["pwd".to_owned()], ..Terms::default() };
+    let session = browser_session(app, caller, person, proof, visit.browser());
     let id = session.id;
     match app.store.commit(vec![Change::StartSession(session)]).await {
         Ok(()) => {}
@@ -119,7 +134,7 @@ async fn begin(app: &App, caller: &Caller, person: &PersonId) -> Result<SessionI
 /// `POST /sign-out`.
 pub(crate) async fn sign_out(received: Received) -> Response {
     serve(received, async |page, body| {
-        let Page { app, caller, visit, .. } = page;
+        let Page { app, visit, .. } = page;
         let notice = Notice {
             kind: OutcomeKind::Approved,
             title: "You are signed out",
@@ -131,15 +146,7 @@ pub(crate) async fn sign_out(received: Received) -> Response {
         // Without a session there is nothing to end, and no cookie to take away: a page elsewhere may have posted this.
         if let Some(browser) = visit.browser() {
             page.form(body).await?;
-            let session = &browser.session;
-            let end = session_end::End {
-                session: session.id,
-                person: &session.person,
-                why: EndReason::EndedByPerson,
-                now: caller.now,
-            };
-            let settled = settle(&*app.store, &end).await?;
-            audit::record(settled.event.as_ref(), caller.address);
+            ending::sign_out(page, browser).await?;
             set_cookie(&mut response, &no_session_cookie(app));
         }
         Ok(response)
@@ -148,16 +155,19 @@ pub(crate) async fn sign_out(received: Received) -> Response {
 }
 
 fn form(app: &App, visit: &Visit, next: String, user_name: String, problem: Option<&str>) -> Response {
+    let under_way = UnderWay::of(app, &next);
     let template = SignIn {
         chrome: visit.chrome(app),
-        purpose: purpose(app, &next),
+        purpose: purpose(app, &next, under_way.as_ref(), visit.browser().is_some()),
         next,
         user_name,
         problem: problem.map(str::to_owned),
         sources: app.identity.sources().map(source_button).collect(),
         hint: app.development.as_ref().map(|development| development.hints.clone()).unwrap_or_default(),
     };
-    let mut response = html(app, StatusCode::OK, &template, None);
+    // Whoever agreed before is sent on to the application, at the end of what the form began.
+    let redirect_uri = under_way.as_ref().map(|it| it.request.destination().redirect_uri);
+    let mut response = html(app, StatusCode::OK, &template, redirect_uri);
     visit.remember(app, &mut response);
     response
 }
@@ -168,7 +178,11 @@ fn source_button(source: &Source) -> SourceButton {
 }
 
 /// Why sign-in is needed.
-fn purpose(app: &App, next: &str) -> Option<String> {
+fn purpose(app: &App, next: &str, under_way: Option<&UnderWay>, is_again: bool) -> Option<String> {
+    if let Some(under_way) = under_way {
+        let name = shown_name(&under_way.client_name);
+        return Some(format!("{}to continue to “{name}”", if is_again { "again " } else { "" }));
+    }
     let (path, query) = next.split_once('?').unwrap_or((next, ""));
     match path {
         "/device" => Some("to connect a tool".to_owned()),
@@ -184,7 +198,8 @@ fn purpose(app: &App, next: &str) -> Option<String> {
 /// `next` if it is a page of ours to come back to, else the portal page.
 pub(super) fn local(next: &str) -> String {
     let path = next.split(['?', '#']).next().unwrap_or_default();
-    let ours = matches!(path, "/start" | "/start/" | "/start/credentials" | "/device" | "/authorize");
+    let ours =
+        matches!(path, "/start" | "/start/" | "/start/credentials" | "/device" | "/authorize" | RESUME);
     if ours && next.bytes().all(|byte| byte.is_ascii_graphic()) {
         next.to_owned()
     } else {
@@ -198,7 +213,9 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_anywhere_but_to_our_own_pages() {
-        for ours in ["/start", "/device?user_code=BCDF-GHJK", "/authorize?x=%0d%0a"] {
+        for ours in
+            ["/start", "/authorize/resume?request=x", "/device?user_code=BCDF-GHJK", "/authorize?x=%0d%0a"]
+        {
             assert_eq!(local(ours), ours);
         }
         for bad in [

@@ -13,17 +13,18 @@ use doorward_core::federated::FederatedPerson;
 use doorward_core::federated::sign_in::SignIn;
 use doorward_core::grant::settle;
 use doorward_core::ids::SessionId;
-use doorward_core::session::Session;
+use doorward_core::session::{Session, Terms};
 use doorward_core::time::{Lifetime, Timestamp};
 use doorward_upstream::identity::oidc::{Drawn, Kind, OidcError, SignedIn, Source};
 use doorward_wire::fault::Unservable;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
+use super::authorize::under_way::{UnderWay as AuthorizationUnderWay, is_signed_in_for};
 use super::page::GoThere;
 use super::sign_in::{browser_session, local};
 use super::visit::session_cookie;
-use super::{Answered, Notice, Page, Stop, html, outcome, see_other, serve, set_cookie};
+use super::{Answered, Notice, Page, Stop, ending, html, outcome, see_other, serve, set_cookie};
 use crate::audit;
 use crate::http::answer;
 use crate::http::received::Received;
@@ -46,6 +47,8 @@ struct UnderWay {
     /// Derived from the cookie of the browser.
     browser: String,
     next: String,
+    /// When the person must have proved who they are at the earliest, if it matters there.
+    since: Option<Timestamp>,
     expires_at: Timestamp,
 }
 
@@ -66,7 +69,7 @@ pub(crate) async fn begin(received: Received) -> Response {
         let source = source_of(page)?;
         let posted = page.form(body).await?;
         let next = local(posted.get("next"));
-        if visit.browser().is_some() {
+        if is_signed_in_for(app, visit, &next) {
             return Ok(see_other(&next));
         }
         if app.limits.call(Call::Anonymous(caller.address)).is_err() {
@@ -79,12 +82,13 @@ pub(crate) async fn begin(received: Received) -> Response {
             nonce: app.tokens.draw(),
             verifier: app.tokens.draw(),
             browser: app.tokens.form_value(visit.visitor()),
+            since: AuthorizationUnderWay::of(app, &next).and_then(|it| it.since),
             next: if next.len() > LONGEST_NEXT { local("") } else { next },
             expires_at: caller.now.plus(THERE),
         };
         let state = app.tokens.ask(About::SourceSignIn, &under_way);
         let (nonce, verifier) = (under_way.nonce(), under_way.verifier());
-        let drawn = Drawn { state: &state, nonce: &nonce, verifier: &verifier };
+        let drawn = Drawn { state: &state, nonce: &nonce, verifier: &verifier, since: under_way.since };
         match source.begin(&drawn, caller.now).await {
             Ok(address) => {
                 let label = source.settings().label.clone();
@@ -125,7 +129,7 @@ pub(crate) async fn come_back(received: Received) -> Response {
             return Ok(not_ours("it took longer than ten minutes"));
         }
         let (nonce, verifier) = (under_way.nonce(), under_way.verifier());
-        let drawn = Drawn { state: &state, nonce: &nonce, verifier: &verifier };
+        let drawn = Drawn { state: &state, nonce: &nonce, verifier: &verifier, since: under_way.since };
         match source.finish(page.query(), &drawn, caller.now).await {
             Ok(somebody) => let_in(page, source, somebody, &under_way).await,
             Err(error) => Ok(refused(page, source, &error)),
@@ -137,7 +141,7 @@ pub(crate) async fn come_back(received: Received) -> Response {
 /// Signs the browser in as the person whom the source named, if they may have the name.
 async fn let_in(page: &Page, source: &Source, somebody: SignedIn, under_way: &UnderWay) -> Answered {
     let Page { app, caller, .. } = page;
-    let SignedIn { subject, described, refresh_token } = somebody;
+    let SignedIn { subject, described, proof, refresh_token } = somebody;
     let settings = source.settings();
     let refresh_token = refresh_token.map(|token| app.identity.seal(&settings.name, &subject, &token));
     let person = FederatedPerson {
@@ -154,7 +158,9 @@ async fn let_in(page: &Page, source: &Source, somebody: SignedIn, under_way: &Un
         refresh_token,
         asking_until: None,
     };
-    let session = Session { id: under_way.session, ..browser_session(app, caller, &person.id) };
+    let terms = Terms { amr: proof.methods, acr: proof.class, ..Terms::default() };
+    let session = browser_session(app, caller, &person.id, terms, page.visit.browser());
+    let session = Session { id: under_way.session, ..session };
     let sign_in = SignIn { person, sources: app.identity.trust(), session };
     let settled = settle(&*app.store, &sign_in).await?;
     audit::record(settled.event.as_ref(), caller.address);
@@ -162,6 +168,7 @@ async fn let_in(page: &Page, source: &Source, somebody: SignedIn, under_way: &Un
         let reason = format!("{}: {why}", sign_in.person.id);
         return Ok(not_signed_in(page, source, "person", &reason));
     }
+    ending::replaced(page, &sign_in.person.id).await?;
     let mut response = see_other(&local(&under_way.next));
     set_cookie(&mut response, &session_cookie(app, under_way.session));
     Ok(response)

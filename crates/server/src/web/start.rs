@@ -5,17 +5,15 @@ use axum::response::Response;
 use doorward_core::assignment::Principal;
 use doorward_core::credentials::{BrokerError, BrokerStep, RoleCredentials};
 use doorward_core::directory::{Account, PermissionSet};
-use doorward_core::grant::{session_end, settle};
 use doorward_core::ids::{AccountId, RoleName, SessionId};
-use doorward_core::session::{EndReason, Holder};
+use doorward_core::session::Holder;
 use tracing::field::display;
 use tracing::info;
 
 use super::page::{self, AccountCard, Pages, Portal, RoleLine, SessionLine};
 use super::visit::{Browser, Visit};
-use super::{Notice, Page, Stop, html, moment, redirect, see_other, serve};
+use super::{Notice, Page, Stop, applications, ending, html, moment, redirect, see_other, serve};
 use crate::app::App;
-use crate::audit;
 use crate::http::received::Received;
 use crate::limits::Call;
 use crate::op::Caller;
@@ -44,6 +42,7 @@ pub(crate) async fn show(received: Received) -> Response {
             chrome: visit.chrome(app),
             setup: setup_of(app, &browser.principal),
             sessions: session_lines(app, caller, browser).await?,
+            applications: applications::lines(page, browser).await?,
             accounts,
             pages,
             filter,
@@ -231,14 +230,10 @@ fn show_credentials(app: &App, visit: &Visit, role: &Role<'_>, credentials: &Rol
 /// `POST /start/sessions/end`.
 pub(crate) async fn end_session(received: Received) -> Response {
     serve(received, async |page, body| {
-        let Page { app, caller, .. } = page;
         let browser = page.signed_in()?;
         let posted = page.form(body).await?;
         if let Ok(session) = posted.get("session").parse::<SessionId>() {
-            let person = &browser.session.person;
-            let end = session_end::End { session, person, why: EndReason::EndedByPerson, now: caller.now };
-            let settled = settle(&*app.store, &end).await?;
-            audit::record(settled.event.as_ref(), caller.address);
+            ending::end(page, browser, session).await?;
         }
         Ok(see_other("/start"))
     })

@@ -73,9 +73,9 @@ impl Visit {
         Ok(Self { browser: None, unclear, cookie: visitor.clone(), visitor, is_new })
     }
 
-    /// What ties a sign-in to this browser.
+    /// What ties a sign-in to this browser: the visitor's cookie, or the session's where that alone is left.
     pub(crate) fn visitor(&self) -> &str {
-        &self.visitor
+        if self.visitor.is_empty() { &self.cookie } else { &self.visitor }
     }
 
     /// Who is signed in.
@@ -138,6 +138,12 @@ impl Visit {
 async fn browser_session(app: &App, caller: &Caller, id: SessionId) -> Result<Option<Session>, Outage> {
     let session = app.store.session(id).await?;
     Ok(session.filter(|session| session.holder == Holder::Browser && session.is_live(caller.now)))
+}
+
+/// What applications know a browser's session by (`sid` of OpenID Connect Back-Channel Logout 1.0): its id, or that of the
+/// first session in a row in which the same person signed in anew.
+pub(crate) fn sid_of(session: &Session) -> SessionId {
+    session.terms.as_ref().and_then(|terms| terms.browser).unwrap_or(session.id)
 }
 
 impl Browser {

@@ -1,5 +1,6 @@
 //! The OAuth 2.0 and OpenID Connect shapes: form-encoded requests, JSON answers.
 
+pub mod authorization;
 pub mod device;
 pub mod fault;
 pub mod form;

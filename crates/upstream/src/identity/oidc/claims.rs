@@ -15,6 +15,9 @@ const MOST_GROUPS: usize = 2000;
 /// The longest display name, in characters, and the longest e-mail address.
 const LONGEST_NAME: usize = 1024;
 const LONGEST_EMAIL: usize = 254;
+/// The most methods of one sign-in, and the longest name of one or of a class, in bytes.
+const MOST_METHODS: usize = 16;
+const LONGEST_METHOD: usize = 64;
 
 /// A person as the claims describe them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +30,32 @@ pub struct Described {
     pub email: Option<String>,
     /// Their groups, by their names here.
     pub groups: BTreeSet<GroupName>,
+}
+
+/// How somebody proved who they are, as far as the source says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// `amr` (RFC 8176): the methods.
+    pub methods: Vec<String>,
+    /// `acr` (OpenID Connect Core section 2): the class.
+    pub class: Option<String>,
+}
+
+impl Proof {
+    /// What the claims of an ID token say. Nothing is decided by it here, so what makes no sense is left out.
+    pub(super) fn of(claims: &Claims) -> Self {
+        let named = |value: &Value| {
+            let text = value.as_str()?;
+            let fits = (1..=LONGEST_METHOD).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_graphic());
+            fits.then(|| text.to_owned())
+        };
+        let several = claims.get("amr").and_then(Value::as_array);
+        Self {
+            methods: several.into_iter().flatten().filter_map(named).take(MOST_METHODS).collect(),
+            class: claims.get("acr").and_then(named),
+        }
+    }
 }
 
 impl Settings {

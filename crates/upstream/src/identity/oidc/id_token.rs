@@ -6,6 +6,7 @@ use doorward_core::time::Timestamp;
 use jsonwebtoken::Algorithm;
 use subtle::ConstantTimeEq as _;
 
+use super::Drawn;
 use super::settings::Settings;
 use crate::provider::claims::{self, Claims, LONGEST_SUBJECT};
 use crate::provider::error::{OidcError, Step, quoted};
@@ -13,8 +14,8 @@ use crate::provider::error::{OidcError, Step, quoted};
 /// What an ID token is checked against.
 pub(super) struct Expected<'a> {
     pub(super) settings: &'a Settings,
-    /// What was sent with the authorization request; none for a token that came of a refresh.
-    pub(super) nonce: Option<&'a str>,
+    /// What was drawn for the sign-in; none for a token that came of a refresh.
+    pub(super) drawn: Option<&'a Drawn<'a>>,
     /// The access token that came with it.
     pub(super) access_token: Option<&'a str>,
     pub(super) now: Timestamp,
@@ -30,7 +31,8 @@ impl Expected<'_> {
         }
         self.check_audience(claims)?;
         self.check_times(claims)?;
-        if let Some(nonce) = self.nonce {
+        if let Some(Drawn { nonce, since, .. }) = self.drawn {
+            self.check_authentication(claims, *since)?;
             let given = text(claims, "nonce")?;
             if !bool::from(given.as_bytes().ct_eq(nonce.as_bytes())) {
                 return refuse("nonce is not the one that was sent: the token belongs to another sign-in");
@@ -70,6 +72,22 @@ impl Expected<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The source was asked to let nobody through on an old sign-in (OpenID Connect Core section 3.1.2.1, `max_age`), and must
+    /// say that it did not.
+    fn check_authentication(&self, claims: &Claims, since: Option<Timestamp>) -> Result<(), OidcError> {
+        let Some(since) = since else { return Ok(()) };
+        let Some(at) = time(claims, "auth_time")? else {
+            return refuse("it has no auth_time, though the person was to sign in anew (max_age)");
+        };
+        if at.plus(self.settings.clock_skew) < since {
+            return refuse(format!(
+                "auth_time is {} s before the time since when the person was to sign in anew (max_age)",
+                at.seconds_until(since)
+            ));
+        }
+        Ok(())
     }
 
     fn check_times(&self, claims: &Claims) -> Result<(), OidcError> {

@@ -28,7 +28,7 @@ mod settings;
 mod tests;
 mod token;
 
-pub use claims::Described;
+pub use claims::{Described, Proof};
 pub use probe::Finding;
 pub use settings::Settings;
 
@@ -60,6 +60,8 @@ pub struct Drawn<'a> {
     pub nonce: &'a str,
     /// Proves to the token endpoint that this server began (RFC 7636 section 4.1).
     pub verifier: &'a str,
+    /// When the person must have proved who they are at the earliest, if it matters.
+    pub since: Option<Timestamp>,
 }
 
 /// Somebody who has signed in.
@@ -69,6 +71,8 @@ pub struct SignedIn {
     pub subject: String,
     /// Who that is here.
     pub described: Described,
+    /// How they proved it.
+    pub proof: Proof,
     /// What to ask again with, if the source gave something.
     pub refresh_token: Option<SourceRefreshToken>,
 }
@@ -126,8 +130,11 @@ impl Source {
         let settings = &self.settings;
         let challenge = BASE64URL_NOPAD.encode(digest(&SHA256, drawn.verifier.as_bytes()).as_ref());
         let mut url = document.authorization_endpoint.clone();
-        url.query_pairs_mut()
-            .extend_pairs(&settings.authorization_parameters)
+        let ours = |name: &str| drawn.since.is_some() && matches!(name, "prompt" | "max_age");
+        let operators = settings.authorization_parameters.iter().filter(|(name, _)| !ours(name));
+        let mut query = url.query_pairs_mut();
+        query
+            .extend_pairs(operators)
             .append_pair("response_type", "code")
             .append_pair("client_id", &settings.client_id)
             .append_pair("redirect_uri", &settings.redirect_uri)
@@ -136,6 +143,12 @@ impl Source {
             .append_pair("nonce", drawn.nonce)
             .append_pair("code_challenge", &challenge)
             .append_pair("code_challenge_method", "S256");
+        if let Some(since) = drawn.since {
+            // Some sources know the one, and some the other. What they did is in `auth_time`.
+            let age = since.seconds_until(now).to_string();
+            query.append_pair("prompt", "login").append_pair("max_age", &age);
+        }
+        drop(query);
         Ok(url.into())
     }
 
@@ -190,8 +203,8 @@ impl Source {
         let code = once("code")?.ok_or_else(|| refused("there is no code".to_owned()))?;
         let tokens = self.redeem(&known.document, &code, drawn.verifier).await?;
         let refresh_token = tokens.refresh_token();
-        match self.read(&known, &tokens, Some(drawn.nonce), now).await? {
-            Some((subject, described)) => Ok(SignedIn { subject, described, refresh_token }),
+        match self.read(&known, &tokens, Some(drawn), now).await? {
+            Some((subject, described, proof)) => Ok(SignedIn { subject, described, proof, refresh_token }),
             None => Err(OidcError::invalid(
                 Step::TokenEndpoint,
                 "no ID token came: is it an OpenID Connect provider?",
@@ -224,7 +237,7 @@ impl Source {
         subject: &str,
         now: Timestamp,
     ) -> Result<Option<Described>, OidcError> {
-        if let Some((same, described)) = self.read(known, tokens, None, now).await? {
+        if let Some((same, described, _)) = self.read(known, tokens, None, now).await? {
             if same != subject {
                 return Err(OidcError::invalid(Step::IdToken, "sub is another than at sign-in"));
             }
@@ -241,19 +254,20 @@ impl Source {
         &self,
         known: &Known,
         tokens: &Tokens,
-        nonce: Option<&str>,
+        drawn: Option<&Drawn<'_>>,
         now: Timestamp,
-    ) -> Result<Option<(String, Described)>, OidcError> {
+    ) -> Result<Option<(String, Described, Proof)>, OidcError> {
         let Some(id_token) = &tokens.id_token else { return Ok(None) };
         let (algorithm, mut claims) = self.discovery.verify(known, id_token, Step::IdToken, now).await?;
         let access_token = tokens.access_token.as_deref();
-        let expected = Expected { settings: &self.settings, nonce, access_token, now };
+        let expected = Expected { settings: &self.settings, drawn, access_token, now };
         let subject = expected.check(&claims, algorithm)?;
+        let proof = Proof::of(&claims);
         if self.settings.misses_something(&claims) {
             self.add_user_info(known, tokens, &subject, &mut claims).await?;
         }
         let described = self.settings.describe(&claims)?;
-        Ok(Some((subject, described)))
+        Ok(Some((subject, described, proof)))
     }
 
     /// Adds what the userinfo endpoint says beside `claims` (OpenID Connect Core section 5.3), if there is one.

@@ -12,8 +12,12 @@ pub(super) use doorward_testkit_oidc::{DISCOVERY, JWKS, Key, Said, TOKEN, USERIN
 use super::super::{Answer, Drawn, OidcError, Settings, SignedIn, Source};
 
 pub(super) const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
-pub(super) const DRAWN: Drawn<'static> =
-    Drawn { state: "the-state", nonce: "the-nonce", verifier: "0123456789012345678901234567890123456789012" };
+pub(super) const DRAWN: Drawn<'static> = Drawn {
+    state: "the-state",
+    nonce: "the-nonce",
+    verifier: "0123456789012345678901234567890123456789012",
+    since: None,
+};
 
 pub(super) fn later(seconds: u32) -> Timestamp {
     NOW.plus(Lifetime::from_seconds(seconds))

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Kind, Step};
-use super::provider::{Key, NOW, Provider, hmac_signed, later, unsigned};
+use super::super::{Drawn, Kind, Step};
+use super::provider::{DRAWN, Key, NOW, Provider, hmac_signed, later, unsigned};
 
 /// Why a sign-in with the claims of `edit` is refused.
 async fn refusal(provider: &Provider, edit: impl FnOnce(&mut Value)) -> String {
@@ -288,5 +288,61 @@ async fn a_key_is_for_what_its_set_says() {
                 );
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn whoever_was_to_sign_in_anew_must_have_done_so() {
+    let provider = Provider::start().await;
+    let source = provider.source(|_| {});
+    let drawn = Drawn { since: Some(later(1000)), ..DRAWN };
+    let address = source.begin(&drawn, later(1003)).await.unwrap();
+    // The operator's own prompt would contradict it.
+    assert!(address.contains("&prompt=login&max_age=3") && !address.contains("prompt=consent"), "{address}");
+    assert!(source.begin(&DRAWN, later(1003)).await.unwrap().contains("prompt=consent"));
+    // A clock may be off by a minute here.
+    for (auth_time, told) in [
+        (json!(later(940).seconds()), None),
+        (json!(later(939).seconds()), Some("auth_time is 61 s before")),
+        (Value::Null, Some("auth_time is no time")),
+        (json!("now"), Some("auth_time is no time")),
+    ] {
+        let mut claims = provider.claims();
+        claims["exp"] = json!(later(2000).seconds());
+        claims["auth_time"] = auth_time;
+        provider.gives(&claims);
+        match (source.finish("code=c-1&state=the-state", &drawn, later(1003)).await, told) {
+            (Ok(somebody), None) => assert_eq!(somebody.subject, "s-1"),
+            (Err(error), Some(told)) => assert!(error.reason.contains(told), "{error}"),
+            (other, told) => panic!("{other:?} where {told:?} was expected"),
+        }
+    }
+    provider.gives(&{
+        let mut claims = provider.claims();
+        claims["exp"] = json!(later(2000).seconds());
+        claims
+    });
+    let error = source.finish("code=c-1&state=the-state", &drawn, later(1003)).await.expect_err("a refusal");
+    assert!(error.reason.contains("it has no auth_time"), "{error}");
+}
+
+#[tokio::test]
+async fn how_somebody_signed_in_is_what_the_source_says_within_bounds() {
+    let provider = Provider::start().await;
+    let mut claims = provider.claims();
+    let long = "x".repeat(65);
+    for (amr, acr, methods, class) in [
+        (json!(["pwd", "otp"]), json!("urn:mace:silver"), vec!["pwd", "otp"], Some("urn:mace:silver")),
+        (json!(["mfa", 7, "", "a b", long]), json!(2), vec!["mfa"], None),
+        (json!("pwd"), json!(long), vec![], None),
+        (json!(vec!["pwd"; 40]), Value::Null, vec!["pwd"; 16], None),
+    ] {
+        (claims["amr"], claims["acr"]) = (amr, acr);
+        provider.gives(&claims);
+        let proof = provider.sign_in(&provider.source(|_| {}), NOW).await.unwrap().proof;
+        assert_eq!(
+            (proof.methods, proof.class.as_deref()),
+            (methods.iter().map(|&it| it.into()).collect(), class)
+        );
     }
 }
