@@ -21,6 +21,10 @@ pub(crate) enum Purpose {
     ClientAssertion,
     /// A DPoP proof (RFC 9449 section 4.2).
     DpopProof,
+    /// An assertion about a person (RFC 7523 section 2.1).
+    Assertion,
+    /// A presigned GetCallerIdentity.
+    CallerIdentity,
 }
 
 impl Purpose {
@@ -28,6 +32,8 @@ impl Purpose {
         match self {
             Self::ClientAssertion => "client assertion",
             Self::DpopProof => "dpop proof",
+            Self::Assertion => "assertion",
+            Self::CallerIdentity => "caller identity",
         }
     }
 }
