@@ -210,6 +210,7 @@ def test_expired_device_request_says_so(watch: Watch, doorward: Doorward, login:
     assert asking.poll().error == "ExpiredTokenException"
 
 
+# Holds: ledger-30
 def test_client_name_is_text_and_never_markup(watch: Watch, doorward: Doorward, login: Login):
     asking = Tool(doorward, "<img src=x onerror=alert(1)>")
     page = watch.open()

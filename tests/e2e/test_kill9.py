@@ -75,6 +75,7 @@ def assert_used_up(server: Doorward, chains: list[Chain], chance: random.Random)
         server.api.assert_dead(chain.tokens)
 
 
+# Holds: ledger-02
 def test_killed_server_keeps_every_answered_token(serve, tmp_path: Path):
     seed = time.time_ns()
     print(f"seed {seed}")

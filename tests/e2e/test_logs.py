@@ -10,6 +10,7 @@ from support.person import Person
 SHORTEST = 8
 
 
+# Holds: ledger-13, rfc9700-4.9.2-tokens-not-stored
 def test_t64_log_of_a_whole_login_holds_no_secret(serve):
     server = serve(environment={"RUST_LOG": "debug"})
     api, login = server.api, server.people[0]

@@ -82,6 +82,7 @@ def test_database_that_goes_away_is_an_internal_error_and_comes_back(nodes, post
     assert ok(one.refresh(login))["refreshToken"]
 
 
+# Holds: rfc9700-4.14.2-rotation-detects-replay
 def test_replay_on_another_node_ends_the_session_everywhere(nodes):
     one, two = (site.api for site in nodes)
     login = one.sign_in(Person(ADA))
@@ -113,6 +114,7 @@ def test_wrong_passwords_over_two_nodes_are_limited_as_on_one(nodes):
         assert "sign_in_throttled" in site.log.read_text()
 
 
+# Holds: ledger-39, rfc8628-5.1-rate-limit
 def test_user_codes_over_two_nodes_are_limited_as_on_one(nodes):
     one = nodes[0].api
     person = Person(ADA)

@@ -48,6 +48,7 @@ def refresher(number: int, file: Path, oidc_endpoint: str, portal_endpoint: str,
         results.put((number, traceback.format_exc()))
 
 
+# Holds: ledger-01
 def test_t43_eight_processes_refresh_one_token_for_fifty_rounds(home: Home, doorward: Doorward, person: Person):
     first = doorward.api.sign_in(person)
     home.write_token(first)
@@ -69,6 +70,7 @@ def test_t43_eight_processes_refresh_one_token_for_fifty_rounds(home: Home, door
     assert ok(doorward.api.refresh(first, newest["refreshToken"]))["refreshToken"]
 
 
+# Holds: rfc9700-4.14.2-rotation-detects-replay
 def test_replay_outside_the_window_ends_the_session(doorward: Doorward, person: Person):
     tokens = doorward.api.sign_in(person)
     used = tokens.refresh

@@ -39,6 +39,7 @@ def register(host: str, calls: int) -> int:
     return answered
 
 
+# Holds: ledger-40
 def test_100_000_registrations_leave_the_data_directory_as_it_was(serve, tmp_path: Path):
     data = tmp_path / "data"
     server = serve("--data-dir", str(data))

@@ -32,6 +32,9 @@ def test_unknown_key_is_named_with_its_line_and_the_nearest(site: Site):
     assert "did you mean `region`?" in done.stderr
 
 
+# Holds: openid-connect-core-16.17-tls, openid-connect-core-3.1.2-tls, openid-connect-core-3.1.3-tls
+# Holds: openid-connect-core-5.3-userinfo-tls, rfc7009-2-tls, rfc7636-7.5-tls, rfc7662-2-tls, rfc8414-6.1-tls
+# Holds: rfc9700-2.6-end-to-end-tls
 def test_plain_http_for_everybody_is_refused(site: Site):
     config = site.folder / "doorward.toml"
     config.write_text(config.read_text().replace("127.0.0.1:", "0.0.0.0:", 1))
@@ -56,6 +59,7 @@ def test_check_says_what_is_wrong_and_how_to_mend_it(site: Site):
     assert "WRONG master key" in done.stdout and "chmod 600" in done.stdout
 
 
+# Holds: ledger-37
 def test_dev_refuses_to_leave_this_machine(tmp_path: Path):
     done = doorward("dev", "--listen", "0.0.0.0:0", cwd=tmp_path)
     assert done.returncode == 1 and "not a loopback address" in done.stderr
@@ -153,6 +157,7 @@ def test_cookies_over_tls_are_secure_and_bound_to_the_host(site: Site):
     connection.close()
 
 
+# Holds: openid-connect-core-16.17-tls, rfc9700-2.6-end-to-end-tls
 def test_only_named_proxies_are_served_without_tls(site: Site):
     site.configure('[proxy]\ntrusted = ["127.0.0.2/32"]\n', scheme="https")
     site.start()
@@ -173,6 +178,7 @@ def test_only_named_proxies_are_served_without_tls(site: Site):
     assert site.api and re.search(r"stopped", site.log.read_text())
 
 
+# Holds: ledger-38
 def test_device_grant_may_be_kept_to_one_address_or_switched_off(site: Site):
     site.configure('[proxy]\ntrusted = ["127.0.0.0/8"]\n', before='device_grant = "same-address"')
     site.start()

@@ -1,10 +1,11 @@
-//! Checks of this repository that no compiler makes: `cargo run -p xtask`.
+//! Checks of this repository that no compiler makes: `cargo run -p xtask`. With `conformance`, writes `docs/conformance.md` anew.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 
+mod conformance;
 mod licences;
 
 /// The longest source file, in lines.
@@ -15,7 +16,11 @@ const CORE_DEPENDENCIES: [&str; 6] = ["async-trait", "serde", "strsim", "subtle"
 fn main() -> anyhow::Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the repository")?;
     let files = Repository::read(root)?;
-    let mut problems = Vec::new();
+    let mut problems = match std::env::args().nth(1).as_deref() {
+        None => conformance::check(&files.texts)?,
+        Some("conformance") => conformance::write(root, &files.texts)?,
+        Some(task) => bail!("there is no task {task}: say nothing to check everything, or conformance"),
+    };
     problems.extend(files.long_sources());
     problems.extend(files.words());
     problems.extend(files.dead_links());

@@ -36,6 +36,7 @@ fn granted(answers: Vec<Answer>) -> Vec<Tokens> {
 }
 
 /// Tools share one cached token between processes without a lock.
+// Holds: ledger-01
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_refreshes_of_one_token_all_get_the_same_successor() {
     race(async |kit| {
@@ -55,6 +56,7 @@ async fn parallel_refreshes_of_one_token_all_get_the_same_successor() {
     .await;
 }
 
+// Holds: ledger-31
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_polls_of_one_approved_code_get_tokens_once() {
     race(async |kit| {
@@ -68,6 +70,7 @@ async fn parallel_polls_of_one_approved_code_get_tokens_once() {
 }
 
 /// A code that is presented twice has leaked: whatever the first redemption gave is taken back.
+// Holds: ledger-31
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_redemptions_of_one_code_leave_nobody_signed_in() {
     race(async |kit| {
@@ -86,6 +89,7 @@ async fn parallel_redemptions_of_one_code_leave_nobody_signed_in() {
 }
 
 /// Whoever decides first decides: of an approval and a denial, one counts, and its page says so.
+// Holds: ledger-31, rfc8628-5.5-spying
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_decisions_about_one_device_decide_once() {
     race(async |kit| {
@@ -112,6 +116,7 @@ async fn parallel_decisions_about_one_device_decide_once() {
 }
 
 /// A logout beats every refresh that runs beside it: nothing of the session is left.
+// Holds: ledger-04
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_logout_among_parallel_refreshes_leaves_nothing() {
     race(async |kit| {

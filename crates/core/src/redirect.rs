@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The only loopback host accepted. AWS refuses `[::1]`, and RFC 8252 section 8.3 advises against `localhost`.
 const LOOPBACK: &str = "http://127.0.0.1";
 /// At most so many bytes in one URI.
-const LONGEST_URI: usize = 512;
+pub(crate) const LONGEST_URI: usize = 512;
 
 /// A redirect URI as registered or presented, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,11 @@ impl RedirectUri {
     }
 }
 
+/// Whether `text` is an `http` URI on 127.0.0.1, at any port, without user name or fragment.
+pub(crate) fn is_loopback(text: &str) -> bool {
+    Loopback::parse(text).is_some()
+}
+
 /// A loopback URI in parts; only what follows the port takes part in matching.
 struct Loopback<'a> {
     rest: &'a str,
@@ -107,6 +112,7 @@ mod tests {
         }
     }
 
+    // Holds: rfc8252-8.3-localhost, rfc9700-2.6-no-plain-http-redirects
     #[test]
     fn nothing_else_may_be_registered() {
         for bad in [
@@ -135,6 +141,7 @@ mod tests {
         }
     }
 
+    // Holds: rfc8252-7.3-any-port, rfc9700-2.1-exact-redirect-uri
     #[test]
     fn only_the_port_of_a_loopback_uri_is_free() {
         let registered = register("http://127.0.0.1/oauth/callback").unwrap();

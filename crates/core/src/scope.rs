@@ -14,6 +14,19 @@ pub const ACCOUNT_ACCESS: &str = "sso:account:access";
 /// The older spelling of account access, which tools still register (`granted`, for one).
 pub const LEGACY_PORTAL: &str = "sso-portal:*";
 
+/// The scopes whose meaning this server knows: no directory has to describe them.
+pub const STANDARD: [&str; 9] = [
+    "openid",
+    "profile",
+    "email",
+    "groups",
+    "offline_access",
+    ACCOUNT_ACCESS,
+    LEGACY_PORTAL,
+    "aws",
+    "sts:identity_context",
+];
+
 /// At most so many scopes in one registration or request.
 const MOST_SCOPES: usize = 64;
 /// At most so many characters in one scope.
@@ -37,7 +50,7 @@ impl Scopes {
         for scope in
             elements.into_iter().flat_map(|element| element.split(' ')).filter(|scope| !scope.is_empty())
         {
-            if scope.len() > LONGEST_SCOPE || !scope.bytes().all(is_scope_character) {
+            if !is_scope(scope) {
                 return Err(Refusal::InvalidScope);
             }
             if scopes.insert(scope.to_owned()) {
@@ -48,6 +61,18 @@ impl Scopes {
             }
         }
         Ok(Self(Arc::new(scopes)))
+    }
+
+    /// These, whatever they are, as serde reads them.
+    #[cfg(test)]
+    pub(crate) fn unchecked<'a>(scopes: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(Arc::new(scopes.into_iter().map(ToOwned::to_owned).collect()))
+    }
+
+    /// Whether they are what [`Self::parse`] accepts: scopes that an administrator wrote down are read without it.
+    #[must_use]
+    pub fn are_well_formed(&self) -> bool {
+        self.iter().all(is_scope) && Self::parse(self.iter()).is_ok()
     }
 
     /// No scopes at all: a legacy registration, or a request that asks for everything granted.
@@ -125,6 +150,12 @@ impl fmt::Display for Scopes {
         }
         Ok(())
     }
+}
+
+/// Whether `text` is one scope (RFC 6749 section 3.3, `scope-token`) that is not too long.
+#[must_use]
+pub fn is_scope(text: &str) -> bool {
+    (1..=LONGEST_SCOPE).contains(&text.len()) && text.bytes().all(is_scope_character)
 }
 
 /// `%x21 / %x23-5B / %x5D-7E` of RFC 6749 section 3.3.

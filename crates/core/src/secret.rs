@@ -237,6 +237,7 @@ mod tests {
         assert_eq!(format!("{:?}", UserCode::from_entropy(7)), "UserCode(…)");
     }
 
+    // Holds: rfc7636-4.1-verifier-syntax
     #[test]
     fn a_verifier_has_43_to_128_unreserved_characters() {
         assert!(CodeVerifier::parse(&"a".repeat(43)).is_some());

@@ -94,7 +94,7 @@ pub enum SessionState {
 /// Why a session was ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EndReason {
-    /// The tool signed out (portal operation Logout).
+    /// The tool signed out (portal operation Logout, or RFC 7009).
     Logout,
     /// The person ended it on the portal page, or signed out of their browser.
     EndedByPerson,

@@ -46,6 +46,7 @@ fn without_port(uri: &str) -> Option<String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
+    // Holds: rfc8252-8.4-exact-registration, rfc9700-2.1-exact-redirect-uri
     #[test]
     fn what_a_redirect_uri_matches_equals_it_but_for_the_loopback_port(
         registered in prop_oneof![9 => uri(), 1 => Just(LISTED.to_owned())],

@@ -139,6 +139,7 @@ mod tests {
 
     use super::*;
 
+    // Holds: openid-connect-core-16.12-guessing, rfc8628-5.2-device-code-entropy
     #[test]
     fn ledger_35_no_random_value_is_given_twice() {
         let entropy = OsEntropy::default();

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use doorward_core::directory::{Assignee, Counts, Plan, Single};
 use doorward_core::ids::SourceName;
+use doorward_core::signing_key::SigningKey;
 use doorward_core::verdict::Event;
 use serde_json::Value;
 use tracing::{debug, info, warn};
@@ -54,6 +55,19 @@ pub(crate) fn record(event: Option<&Event>, address: IpAddr) {
     }
 }
 
+/// Records a signing key that others may verify with from now on, in this version of the keys.
+pub(crate) fn signing_key_made(key: &SigningKey, version: u64) {
+    let SigningKey { id, algorithm, signs_from, .. } = key;
+    let signs_from = signs_from.seconds();
+    info!(target: "audit", event = "signing_key_made", kid = id, %algorithm, signs_from, version);
+}
+
+/// Records a signing key that nobody may verify with any more, in this version of the keys.
+pub(crate) fn signing_key_removed(key: &SigningKey, why: &'static str, version: u64) {
+    let SigningKey { id, algorithm, .. } = key;
+    info!(target: "audit", event = "signing_key_removed", kid = id, %algorithm, why, version);
+}
+
 /// Records that a plan was carried out, which made the directory of this version: each change by itself.
 ///
 /// # Errors
@@ -80,15 +94,16 @@ fn entry_changed(change: &EntryChange<'_>, version: u64) {
     let named = |kind| (change.kind == kind).then_some(change.name);
     let (person, group) = (named(Kind::Person), named(Kind::Group));
     let (account, permission_set) = (named(Kind::Account), named(Kind::PermissionSet));
+    let (scope, application) = (named(Kind::Scope), named(Kind::Application));
     let kind = change.kind.as_str();
     match change.action {
         Action::Add => {
             let event = format!("{kind}_added");
-            info!(target: "audit", event, person, group, account, permission_set, version);
+            info!(target: "audit", event, person, group, account, permission_set, scope, application, version);
         }
         Action::Remove => {
             let event = format!("{kind}_removed");
-            info!(target: "audit", event, person, group, account, permission_set, version);
+            info!(target: "audit", event, person, group, account, permission_set, scope, application, version);
         }
         Action::Change => {
             let event = format!("{kind}_changed");
@@ -96,7 +111,8 @@ fn entry_changed(change: &EntryChange<'_>, version: u64) {
                 let [from, to] = [&member.from, &member.to].map(|value| value.as_ref().map(Value::to_string));
                 let (event, secret, member) = (&event, member.secret, member.member.as_str());
                 info!(
-                    target: "audit", event, person, group, account, permission_set, member, from, to, secret, version
+                    target: "audit", event, person, group, account, permission_set, scope, application, member, from,
+                    to, secret, version
                 );
             }
         }

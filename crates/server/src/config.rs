@@ -1,7 +1,7 @@
 //! The file that operators write: `doorward.toml`. A mistake names the file, the line, the key, and the nearest key that
 //! exists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,18 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::app::DeviceGrant;
+use crate::signing::KeyPolicy;
 
 mod brokers;
 mod iam;
 mod identity_sources;
+mod signing_keys;
 mod trusted_issuers;
 
 pub use brokers::{BrokerConfig, BrokerKind, WebIdentityConfig};
 pub use iam::{AccessKeyConfig, IamConfig};
 pub use identity_sources::{IdentitySourceConfig, IdentitySourceKind};
+pub use signing_keys::SigningKeysConfig;
 pub use trusted_issuers::TrustedIssuerConfig;
 
 /// The name of the broker that is part of this server.
@@ -88,6 +91,9 @@ pub struct Config {
     /// What backends verify this server's tokens with.
     #[serde(default)]
     pub web_identity: WebIdentityConfig,
+    /// How the keys that sign them take turns.
+    #[serde(default)]
+    pub signing_keys: SigningKeysConfig,
     /// Where people sign in beside the passwords of the directory.
     #[serde(default)]
     pub identity_sources: BTreeMap<SourceName, IdentitySourceConfig>,
@@ -227,11 +233,12 @@ impl Config {
             return Err(format!("brokers.{BUILT_IN}: this name is that of the insecure built-in source"));
         }
         self.brokers.iter().try_for_each(|(name, broker)| broker.check(name))?;
-        brokers::check_audiences(&self.brokers)?;
+        brokers::check_audiences(&self.brokers, &self.public_url)?;
         trusted_issuers::check(&self.trusted_issuers)?;
         self.iam.check()?;
         self.location().map(drop)?;
         self.scopes().map(drop)?;
+        self.key_policy().map(drop)?;
         self.lifetimes().map(drop)
     }
 
@@ -242,7 +249,17 @@ impl Config {
         directory.unconfigured(
             &self.brokers.keys().chain(&built_in).collect(),
             &self.identity_sources.keys().collect(),
+            &HashSet::new(),
         )
+    }
+
+    /// Where an application of `directory` could get tokens that a broker's service takes for those of this server that ask
+    /// for role credentials. No server may run with that.
+    #[must_use]
+    pub fn taken_by(&self, directory: &DirectoryFile) -> Vec<DirectoryProblem> {
+        let audiences =
+            self.brokers.iter().filter_map(|(name, broker)| Some((broker.audience.as_deref()?, name)));
+        directory.taken_audiences(&audiences.collect())
     }
 
     /// The identity sources.
@@ -311,6 +328,15 @@ impl Config {
                 .map_err(|_| "registration.scopes: not a scope".to_owned())
         };
         self.registration.scopes.as_ref().map(parse).transpose()
+    }
+
+    /// What signing keys are published as, and how they take turns.
+    ///
+    /// # Errors
+    /// The key, and what it must be.
+    pub fn key_policy(&self) -> Result<KeyPolicy, String> {
+        let rotation = self.signing_keys.rotation().map_err(|why| format!("signing_keys.{why}"))?;
+        Ok(KeyPolicy { rotation, x5c: self.web_identity.x5c })
     }
 
     /// How long things live.
@@ -453,6 +479,7 @@ mod tests {
         assert_eq!(problem(&short), "lifetimes.access_token must be 900 to 43200 seconds");
     }
 
+    // Holds: ledger-34
     #[test]
     fn services_that_could_use_each_others_tokens_are_refused() {
         let broker = |name: &str, audience: &str, endpoint: &str| {
@@ -477,6 +504,33 @@ mod tests {
         let aws = broker("aws", "aws", "");
         let config: Config = parse(&format!("{GOOD}{minio}{again}{}{aws}{europe}", ceph("ceph"))).unwrap();
         assert_eq!(config.check(), Ok(()), "each service has its own");
+    }
+
+    #[test]
+    fn no_broker_has_the_issuer_for_its_audience() {
+        for audience in ["http://127.0.0.1:8443", "http://127.0.0.1:8443/"] {
+            let broker = format!("[brokers.minio]\nkind = \"web-identity\"\naudience = \"{audience}\"\n");
+            assert!(
+                problem(&format!("{GOOD}{broker}")).starts_with("brokers.minio.audience is the public_url"),
+                "{audience}"
+            );
+        }
+    }
+
+    #[test]
+    fn applications_whose_tokens_a_broker_would_take_are_named() {
+        let broker = "[brokers.minio]\nkind = \"web-identity\"\naudience = \"minio\"\n";
+        let config: Config = parse(&format!("{GOOD}{broker}")).unwrap();
+        let directory = |id: &str| -> DirectoryFile {
+            parse(&format!(
+                "[[applications]]\nclient_id = '{id}'\nname = 'x'\ngrants = ['client_credentials']\nscopes = ['openid']\n"
+            ))
+            .unwrap()
+        };
+        assert_eq!(config.taken_by(&directory("other")), []);
+        let taken = config.taken_by(&directory("minio"));
+        let what = "application minio: client_id is the audience of broker minio, ";
+        assert!(taken.len() == 1 && taken[0].what.starts_with(what), "{taken:?}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! A plan by the entry and by the member, as people and machines are shown it and as the audit trail keeps it.
 
+use doorward_core::application::Application;
 use doorward_core::directory::{Edit, Group, Plan};
 use doorward_core::ids::PersonId;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// What becomes of one person, group, account or permission set.
+/// What becomes of one person, group, account, permission set, scope or application.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct EntryChange<'a> {
     pub(crate) action: Action,
@@ -39,6 +40,8 @@ pub(crate) enum Kind {
     Group,
     Account,
     PermissionSet,
+    Scope,
+    Application,
 }
 
 impl Kind {
@@ -48,6 +51,8 @@ impl Kind {
             Self::Group => "group",
             Self::Account => "account",
             Self::PermissionSet => "permission_set",
+            Self::Scope => "scope",
+            Self::Application => "application",
         }
     }
 
@@ -55,8 +60,9 @@ impl Kind {
     const fn name_member(self) -> &'static str {
         match self {
             Self::Person => "user_name",
-            Self::Group | Self::PermissionSet => "name",
+            Self::Group | Self::PermissionSet | Self::Scope => "name",
             Self::Account => "id",
+            Self::Application => "client_id",
         }
     }
 }
@@ -83,7 +89,7 @@ pub(crate) struct MemberChange {
 }
 
 /// Members that are shown to nobody.
-const SECRETS: [&str; 1] = ["password_hash"];
+const SECRETS: [&str; 2] = ["password_hash", "secret_hashes"];
 
 /// The changes of a plan, entry by entry, without the assignments.
 ///
@@ -108,6 +114,12 @@ pub(crate) fn entry_changes<'a>(plan: &Plan<'a>) -> serde_json::Result<Vec<Entry
     for edit in &plan.permission_sets {
         changes.push(change(Kind::PermissionSet, edit, |set| set.name.as_str())?);
     }
+    for edit in &plan.scopes {
+        changes.push(change(Kind::Scope, edit, |scope| scope.name.as_str())?);
+    }
+    for edit in &plan.applications {
+        changes.push(application(edit)?);
+    }
     Ok(changes)
 }
 
@@ -123,6 +135,14 @@ fn change<'a, T: Serialize>(
     };
     let members = members.into_iter().filter(|change| change.member != kind.name_member()).collect();
     Ok(EntryChange { action, kind, name: name(of), members, joined: Vec::new(), left: Vec::new() })
+}
+
+/// What becomes of an application; its lists are compared in order, so that another order is no difference.
+fn application<'a>(edit: &Edit<'a, Application>) -> serde_json::Result<EntryChange<'a>> {
+    let named = change(Kind::Application, edit, |application| application.client_id.as_str())?;
+    let Edit::Changed { from, to } = edit else { return Ok(named) };
+    let members = member_changes(&members(&from.canonical())?, &members(&to.canonical())?);
+    Ok(EntryChange { members, ..named })
 }
 
 /// The members of an entry as a file has them.
@@ -161,5 +181,49 @@ fn left<'a>(edit: &Edit<'a, Group>) -> Vec<&'a PersonId> {
         Edit::Changed { from, to } => from.members_not_of(to),
         // They leave with it, which says enough.
         Edit::Added(_) | Edit::Removed(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use doorward_core::directory::DirectoryFile;
+
+    use super::*;
+
+    fn directory(lists: &str) -> DirectoryFile {
+        let application = format!("[[applications]]\nclient_id = 'web'\nname = 'Web'\ngrants = []\n{lists}");
+        toml::from_str(&application).unwrap()
+    }
+
+    #[test]
+    fn of_a_secret_hash_nothing_is_shown_and_of_the_order_of_a_list_neither() {
+        let hash = |digit: &str| format!("'sha256:{}'", digit.repeat(64));
+        let lists = |redirects: &str, hash: &str| {
+            directory(&format!("scopes = []\nredirect_uris = [{redirects}]\nsecret_hashes = [{hash}]\n"))
+        };
+        let old = lists("'b', 'a'", &hash("1"));
+        let new = lists("'a', 'b'", &hash("2"));
+        let plan = Plan::new(&old, &new);
+        let changed = MemberChange {
+            member: "secret_hashes".to_owned(),
+            from: None,
+            to: None,
+            secret: Some("changed"),
+        };
+        let changes = entry_changes(&plan).unwrap();
+        assert_eq!(changes.len(), 1);
+        assert_eq!((changes[0].kind, changes[0].name), (Kind::Application, "web"));
+        assert_eq!(changes[0].members, [changed]);
+        let none = DirectoryFile::default();
+        for (plan, secret) in
+            [(Plan::new(&none, &new), "set"), (Plan::new(&new, &directory("scopes = []")), "removed")]
+        {
+            let changes = entry_changes(&plan).unwrap();
+            let shown = serde_json::to_string(&changes).unwrap();
+            assert!(
+                shown.contains(&format!("\"secret\":\"{secret}\"")) && !shown.contains("sha256"),
+                "{shown}"
+            );
+        }
     }
 }

@@ -449,6 +449,7 @@ mod tests {
         policy.register(&request, ClientId::from_bytes([1; 16]), NOW).unwrap()
     }
 
+    // Holds: rfc8252-8.5-no-shared-secret, rfc9700-2.5-client-authentication
     #[test]
     fn a_client_id_carries_its_registration_and_its_secret_opens_nothing_else() {
         let (tokens, uris) = (tokens(), vec!["http://127.0.0.1/oauth/callback".to_owned()]);
@@ -531,6 +532,7 @@ mod tests {
         assert!(tokens.refresh(&RefreshToken::new(access.reveal())).is_none());
     }
 
+    // Holds: rfc7636-4.2-s256, rfc7636-4.6-compare
     #[test]
     fn the_proof_of_rfc_7636_appendix_b() {
         let verifier = CodeVerifier::parse("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk").unwrap();

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use doorward::ambient::{Clock, OsEntropy};
-use doorward::signing::Signing;
+use doorward::signing::{KeyPolicy, Signing};
+use doorward_core::signing_key::SigningAlgorithm;
 use doorward_keys::KeyRing;
 use doorward_store::{EmbeddedStore, Location, Opened};
 
@@ -34,6 +35,64 @@ fn a_server_without_its_configuration_names_the_file_and_ends() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(missing.to_str().unwrap()), "{said}");
+}
+
+#[test]
+fn an_applications_secret_is_new_each_time_and_comes_with_its_hash() {
+    let draw = || {
+        let output = doorward(&["application", "secret", "web"]);
+        assert!(output.status.success());
+        assert!(String::from_utf8(output.stderr).unwrap().contains("The secret of web"));
+        let said = String::from_utf8(output.stdout).unwrap();
+        let (secret, line) = said.split_once('\n').unwrap();
+        assert_eq!(secret.len(), 43, "256 bits");
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.as_bytes());
+        let hash = data_encoding::HEXLOWER.encode(hash.as_ref());
+        assert_eq!(line, format!("secret_hashes = [\"sha256:{hash}\"]\n"));
+        secret.to_owned()
+    };
+    assert_ne!(draw(), draw());
+    assert!(!doorward(&["application", "secret", "no name"]).status.success());
+}
+
+/// The brokers' own audiences are for no one else: the service behind one would take an application's tokens.
+#[test]
+fn an_application_that_a_broker_would_serve_is_refused_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let directory = |id: &str| {
+        format!(
+            "[[applications]]\nclient_id = '{id}'\nname = 'x'\ngrants = []\nresource = 'urn:x:{id}'\nscopes = ['openid']\n\
+             secret_hashes = ['sha256:{}']\n",
+            "0".repeat(64)
+        )
+    };
+    let broker = "[brokers.minio]\nkind = \"web-identity\"\nsts_endpoint = \"http://127.0.0.1:9\"\naudience = \"storage\"\n";
+    let plain = format!("{CONFIG}data_dir = \"{}\"\n", at("data")).replace("data_dir = \"data\"\n", "");
+    let config = format!("{plain}{broker}");
+    fs::write(at("doorward.toml"), &config).unwrap();
+    fs::write(at("given.toml"), format!("directory = \"{}\"\n{config}", at("storage.toml"))).unwrap();
+    fs::write(at("storage.toml"), directory("storage")).unwrap();
+    let why = "application storage: client_id is the audience of broker minio, whose service would give role credentials";
+    let refused = |words: &[&str]| {
+        let output = doorward(words);
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");
+        assert!(said.contains(why), "{words:?}: {said}");
+        said
+    };
+    let said = refused(&["directory", "plan", "-c", &at("doorward.toml"), &at("storage.toml")]);
+    assert!(said.contains("storage.toml: line 2, column 13: "), "{said}");
+    refused(&["directory", "apply", "-c", &at("doorward.toml"), &at("storage.toml"), "--yes"]);
+    refused(&["check", "-c", &at("given.toml")]);
+    refused(&["serve", "-c", &at("given.toml")]);
+    // What was applied before there was such a broker is in the store.
+    fs::write(at("before.toml"), plain).unwrap();
+    let applied = doorward(&["directory", "apply", "-c", &at("before.toml"), &at("storage.toml"), "--yes"]);
+    let said = String::from_utf8(applied.stderr).unwrap();
+    assert!(said.contains("the directory is at version 1"), "nothing was applied until now: {said}");
+    refused(&["check", "-c", &at("doorward.toml")]);
+    refused(&["serve", "-c", &at("doorward.toml")]);
 }
 
 const CONFIG: &str = "listen = \"127.0.0.1:0\"\npublic_url = \"http://127.0.0.1:8443\"\ndata_dir = \"data\"\n\
@@ -91,7 +150,9 @@ async fn folder_with_a_signing_key(master: u8) -> tempfile::TempDir {
     let Opened { store, closer } = doorward_store::open(&location).unwrap();
     let keys = KeyRing::new(&[master; 32]);
     let (clock, entropy) = (Arc::new(Clock::system()), Arc::new(OsEntropy::default()));
-    Signing::new(store, clock, entropy, &keys, false).signer().await.unwrap();
+    let signing = Signing::new(store, clock, entropy, &keys, KeyPolicy::default());
+    signing.start(&[SigningAlgorithm::Rs256]).await.unwrap();
+    drop(signing);
     closer.close().await.unwrap();
     set_master_key(folder.path(), master);
     folder
@@ -115,19 +176,19 @@ fn checked(folder: &Path, what: &str) -> String {
 #[tokio::test]
 async fn a_signing_key_whose_master_key_is_lost_can_be_replaced() {
     let folder = folder_with_a_signing_key(1).await;
-    let before = checked(folder.path(), "signing key");
+    let before = checked(folder.path(), "signing keys");
     assert!(before.starts_with("ok "), "{before}");
     set_master_key(folder.path(), 2);
-    let lost = checked(folder.path(), "signing key");
+    let lost = checked(folder.path(), "signing keys");
     assert!(lost.starts_with("WRONG ") && lost.contains("`doorward key replace`"), "{lost}");
     let output = doorward(&["key", "replace", "-c", folder.path().join("doorward.toml").to_str().unwrap()]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(
-        output.status.success() && said.contains("start every server again"),
+        output.status.success() && said.contains("servers that run sign with these within 10 seconds"),
         "{said}{:?}",
         output.stderr
     );
-    let after = checked(folder.path(), "signing key");
+    let after = checked(folder.path(), "signing keys");
     assert!(after.starts_with("ok ") && after != before, "{after}");
 }
 
@@ -162,6 +223,6 @@ async fn a_start_without_a_broker_that_needs_the_signing_key_looks_after_it() {
     server.wait().unwrap();
     assert!(ready, "the server does not start");
     set_master_key(folder.path(), 2);
-    let kept = checked(folder.path(), "signing key");
+    let kept = checked(folder.path(), "signing keys");
     assert!(kept.starts_with("ok "), "{kept}");
 }

@@ -92,7 +92,7 @@ impl DirectoryAccess {
 
     /// Makes a change of kind [`Change::ReplaceDirectory`] or [`Change::ReplaceSigningKeys`], with the same guard and as
     /// durably as a server. Where there is nothing yet, what a server would make at its first start is made first.
-    /// Servers see another directory within a second, and other signing keys when they start.
+    /// Servers see another directory within a second, and other signing keys within ten.
     ///
     /// # Errors
     /// As [`Store::commit`]. A change of another kind is an outage.

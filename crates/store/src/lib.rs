@@ -1,7 +1,7 @@
 //! Doorward's stores, and the contract they all pass.
 //!
-//! This crate keeps sessions, device requests, the directory and a few records behind `doorward_core::store::Store`, and writes
-//! guarded changes. It refuses to know why a change is made: it decides nothing but whether a guard holds.
+//! This crate keeps sessions, device requests, what was used once, the directory and a few records behind
+//! `doorward_core::store::Store`, and writes guarded changes. It refuses to know why a change is made: it decides nothing but whether a guard holds.
 //!
 //! [`open_directory`] is for a process that replaces the directory beside a running server.
 //!
@@ -26,6 +26,7 @@ pub mod memory;
 pub mod open;
 pub mod postgres;
 mod records;
+mod terms;
 
 pub use access::{DirectoryAccess, open_directory};
 pub use embedded::EmbeddedStore;

@@ -1,6 +1,7 @@
 //! Records: what a store keeps beside sessions, device requests and the directory. All are rows of one table, `record`:
 //! a kind, a key, a version that counts how often the record was put, and JSON. Nothing ever takes one away.
 
+use doorward_core::consent::Consents;
 use doorward_core::federated::FederatedPerson;
 use doorward_core::ids::PersonId;
 use doorward_core::signing_key::{SigningKey, SigningKeys};
@@ -10,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::columns::{self, BadColumn, BadRow};
 
+const CONSENTS: &str = "consents";
 const FEDERATED_PERSON: &str = "federated_person";
 const SIGNING_KEYS: &str = "signing_keys";
 
@@ -17,6 +19,8 @@ const SIGNING_KEYS: &str = "signing_keys";
 /// one order in every collation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum RecordKey {
+    /// Of this person.
+    Consents(PersonId),
     FederatedPerson(PersonId),
     SigningKeys,
 }
@@ -25,6 +29,7 @@ impl RecordKey {
     /// The columns `kind` and `key`; [`parse`](Self::parse) reads them back.
     pub(crate) fn columns(&self) -> (&'static str, &str) {
         match self {
+            Self::Consents(person) => (CONSENTS, person.as_str()),
             Self::FederatedPerson(id) => (FEDERATED_PERSON, id.as_str()),
             Self::SigningKeys => (SIGNING_KEYS, ""),
         }
@@ -33,6 +38,7 @@ impl RecordKey {
     pub(crate) fn parse(kind: &str, key: String) -> Result<Self, BadRow> {
         let row = format!("{kind} {key}");
         let parsed = match (kind, &*key) {
+            (CONSENTS, _) => columns::person("key", key).map(Self::Consents),
             (FEDERATED_PERSON, _) => columns::person("key", key).map(Self::FederatedPerson),
             (SIGNING_KEYS, "") => Ok(Self::SigningKeys),
             (SIGNING_KEYS, _) => Err(BadColumn::new("key", "there is one row, and its key is empty")),
@@ -76,6 +82,14 @@ impl Record {
         }
     }
 
+    /// What a person has agreed to, and its version.
+    pub(crate) fn consents(&self, person: &PersonId) -> Result<(u64, Consents), BadRow> {
+        if self.version == 0 {
+            return Ok((0, Consents::new()));
+        }
+        Ok((self.version, self.parse(&RecordKey::Consents(person.clone()))?))
+    }
+
     /// What an identity source said of a person, and its version.
     pub(crate) fn federated_person(&self, id: &PersonId) -> Result<(u64, Option<FederatedPerson>), BadRow> {
         if self.version == 0 {
@@ -98,6 +112,7 @@ impl Record {
     /// Nothing, if the record of this name can be read.
     pub(crate) fn check(&self, key: &RecordKey) -> Result<(), BadRow> {
         match key {
+            RecordKey::Consents(person) => self.consents(person).map(drop),
             RecordKey::FederatedPerson(id) => self.federated_person(id).map(drop),
             RecordKey::SigningKeys => self.signing_keys().map(drop),
         }
@@ -117,6 +132,10 @@ pub(crate) struct Put {
 }
 
 impl Put {
+    pub(crate) fn consents(from: u64, person: &PersonId, consents: &Consents) -> Result<Self, Outage> {
+        Self::new(RecordKey::Consents(person.clone()), from, consents)
+    }
+
     pub(crate) fn federated_person(from: u64, person: &FederatedPerson) -> Result<Self, Outage> {
         Self::new(RecordKey::FederatedPerson(person.id.clone()), from, person)
     }
@@ -134,20 +153,29 @@ impl Put {
 
 #[cfg(test)]
 mod tests {
+    use doorward_core::signing_key::SigningAlgorithm;
+
     use super::*;
 
     #[test]
     fn a_name_reads_back_from_its_columns_and_nothing_else_does() {
-        let keys = ["!", "alice", "é"].map(|name| RecordKey::FederatedPerson(PersonId::parse(name).unwrap()));
-        let keys = keys.into_iter().chain([RecordKey::SigningKeys]).collect::<Vec<_>>();
+        let of_each = |kind: fn(PersonId) -> RecordKey| {
+            ["!", "alice", "é"].map(|name| kind(PersonId::parse(name).unwrap())).into_iter()
+        };
+        let keys = of_each(RecordKey::Consents).chain(of_each(RecordKey::FederatedPerson));
+        let keys = keys.chain([RecordKey::SigningKeys]).collect::<Vec<_>>();
         assert!(keys.is_sorted());
         for key in keys {
             let (kind, name) = key.columns();
             assert_eq!(RecordKey::parse(kind, name.to_owned()).unwrap(), key);
         }
-        for (kind, key) in
-            [("signing_keys", "more"), ("federated_person", "a b"), ("", ""), ("photo", "alice")]
-        {
+        for (kind, key) in [
+            ("signing_keys", "more"),
+            ("federated_person", "a b"),
+            ("consents", ""),
+            ("", ""),
+            ("photo", "alice"),
+        ] {
             assert!(RecordKey::parse(kind, key.to_owned()).is_err(), "{kind} {key}");
         }
     }
@@ -162,5 +190,22 @@ mod tests {
         };
         assert!(told(&alice, "{}").starts_with("table record, row federated_person alice: column content: "));
         assert!(told(&RecordKey::SigningKeys, "{}").starts_with("table record, row signing_keys "));
+        let of_alice = RecordKey::Consents(PersonId::parse("alice").unwrap());
+        assert!(
+            told(&of_alice, r#"{"app": {}}"#)
+                .starts_with("table record, row consents alice: column content: ")
+        );
+    }
+    /// As a server wrote it that had one key.
+    #[test]
+    fn a_record_of_the_time_of_one_key_is_of_one_that_always_signed() {
+        let content =
+            r#"[{"id":"a","algorithm":"RS256","made_at":1800000000000,"sealed":"x","certificate":[1]}]"#;
+        let record = Record::of_columns(&RecordKey::SigningKeys, 1, content.to_owned()).unwrap();
+        let kept = record.signing_keys().unwrap();
+        let made_at = kept.keys[0].made_at;
+        assert!(kept.keys[0].signs_from < made_at);
+        let active = kept.active(SigningAlgorithm::Rs256, made_at).unwrap();
+        assert_eq!((active.id.as_str(), &*active.certificate), ("a", &[1_u8][..]));
     }
 }

@@ -13,13 +13,14 @@ use doorward::http::server::Server;
 use doorward::iam::Callers;
 use doorward::identity::Identity;
 use doorward::issuers::Issuers;
-use doorward::signing::Signing;
+use doorward::signing::{KeyPolicy, Signing};
 use doorward::site::Site;
 use doorward_core::client::RegistrationPolicy;
 use doorward_core::credentials::SharedEntropy;
 use doorward_core::directory::DirectoryFile;
 use doorward_core::ids::PersonId;
 use doorward_core::secret::SecretAccessKey;
+use doorward_core::signing_key::SigningAlgorithm;
 use doorward_core::store::Store as _;
 use doorward_core::time::{Lifetime, Lifetimes, Timestamp};
 use doorward_keys::KeyRing;
@@ -78,6 +79,8 @@ pub struct Setup {
     pub development: bool,
     /// Who approves everything without being asked, on a development server.
     pub auto_approve: Option<PersonId>,
+    /// How signing keys take turns.
+    pub signing_keys: KeyPolicy,
     /// The master key.
     pub master_key: [u8; 32],
     /// What the clock says at first.
@@ -105,6 +108,7 @@ impl Default for Setup {
             rate_limits: false,
             development: false,
             auto_approve: None,
+            signing_keys: KeyPolicy::default(),
             master_key: [7; 32],
             now: START,
         }
@@ -162,7 +166,8 @@ impl Kit {
         }
         let clock = Arc::new(Clock::fixed(setup.now));
         let base = site.base().to_owned();
-        let signing = Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, false));
+        let signing =
+            Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, setup.signing_keys));
         let sources = setup.identity_sources.iter().cloned().map(Source::new);
         let sources = sources.collect::<Result<_, _>>().expect("the test's identity sources are right");
         let identity = Identity::new(sources, store.clone(), clock.clone(), entropy.clone(), &keys);
@@ -216,7 +221,13 @@ impl Kit {
 
     /// Makes the key that signs web identity tokens, as a server with a broker that needs it does when it starts.
     pub async fn make_signing_key(&self) {
-        self.signing.signer().await.expect("a key can be made");
+        self.signing.start(&[SigningAlgorithm::Rs256]).await.expect("a key can be made");
+    }
+
+    /// What signs for it, and verifies that.
+    #[must_use]
+    pub fn signing(&self) -> &Signing {
+        &self.signing
     }
 
     /// Its origin.

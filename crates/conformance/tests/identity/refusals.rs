@@ -49,6 +49,7 @@ async fn refused_with(world: &World, mut browser: Browser<'_>, sent: &Sent, step
     assert_logged(&logs.text(), step, reason);
 }
 
+// Holds: openid-connect-core-16.9-token-substitution, rfc9700-4.5.3-client-nonce
 #[tokio::test]
 async fn ledger_23_24_an_answer_that_is_not_for_this_sign_in_is_refused() {
     let world = World::new().await;
@@ -84,6 +85,7 @@ async fn ledger_05_a_token_that_nobody_signed_is_refused() {
     }
 }
 
+// Holds: rfc9700-2.1-client-csrf
 #[tokio::test]
 async fn ledger_26_a_callback_of_another_browser_signs_nobody_in() {
     let world = World::new().await;
@@ -104,6 +106,7 @@ async fn ledger_26_a_callback_of_another_browser_signs_nobody_in() {
     assert_eq!(world.come_back(&mut his, &sent).await.status, 303, "and his own is not");
 }
 
+// Holds: rfc9700-4.2.4-client-state-once
 #[tokio::test]
 async fn ledger_23_a_callback_is_good_once() {
     let world = World::new().await;
@@ -145,6 +148,7 @@ async fn a_state_that_is_not_ours_leads_nowhere() {
     assert!(world.provider.asked(TOKEN).is_empty());
 }
 
+// Holds: rfc8252-8.10-mix-up, rfc9207-2.4-client-compares, rfc9700-2.1-client-mix-up
 #[tokio::test]
 async fn a_sign_in_through_one_source_does_not_end_at_another() {
     // The attack of RFC 9207: whoever runs one source has its users redeem another's codes.
@@ -250,6 +254,7 @@ async fn ledger_22_what_is_missing_is_no_sign_in() {
     assert_eq!(browser.post("/sign-in/corp/callback", &fields).await.status, 405);
 }
 
+// Holds: rfc9700-2.1-no-open-redirector, rfc9700-4.1.3-client-no-open-redirector
 #[tokio::test]
 async fn nobody_is_sent_elsewhere_after_signing_in() {
     let world = World::new().await;

@@ -101,6 +101,7 @@ enum Place {
     Page,
 }
 
+// Holds: openid-connect-core-16.3-token-manufacture
 #[tokio::test]
 async fn ledger_25_a_token_that_is_cut_or_changed_anywhere_is_none() {
     let kit = Kit::with(|setup| {
@@ -171,6 +172,7 @@ fn assert_random(what: &str, texts: &[String], prefix: usize) {
 }
 
 /// The clock stands still and the keys are equal: what differs was drawn.
+// Holds: openid-connect-core-16.12-guessing, rfc8628-5.2-device-code-entropy
 #[tokio::test]
 async fn ledger_35_nothing_secret_comes_from_the_clock() {
     let (mut keys, mut secrets, mut user_codes, mut devices) = (vec![], vec![], vec![], vec![]);

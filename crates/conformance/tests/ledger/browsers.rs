@@ -14,6 +14,7 @@ fn changed(text: &str, at: usize) -> String {
     format!("{}{other}{}", &text[..at], &text[at + 1..])
 }
 
+// Holds: rfc7636-4.4-challenge-hidden
 #[tokio::test]
 async fn ledger_13_what_a_form_carries_is_sealed() {
     let kit = Kit::new().await;
@@ -176,6 +177,7 @@ async fn ledger_22_no_password_is_not_any_password() {
     }
 }
 
+// Holds: openid-connect-core-3.1.2.3-no-csrf, rfc8628-5.5-spying, rfc9700-2.1-client-csrf
 #[tokio::test]
 async fn ledger_26_a_question_is_answered_by_the_browser_that_was_asked() {
     on_every_store(
@@ -224,6 +226,7 @@ async fn ledger_26_a_question_is_answered_by_the_browser_that_was_asked() {
     .await;
 }
 
+// Holds: openid-connect-core-3.1.2.3-no-csrf, rfc9700-4.16-no-framing
 #[tokio::test]
 async fn ledger_33_origins_are_compared_whole() {
     let own = "https://sso.example.org";
@@ -258,6 +261,8 @@ async fn ledger_33_origins_are_compared_whole() {
     assert!(page.header("content-security-policy").contains("frame-ancestors 'none'"));
 }
 
+// Holds: rfc8628-3.3-authenticate-user, rfc8628-3.3.1-code-confirmed, rfc8628-5.3-device-not-trusted
+// Holds: rfc8628-5.4-says-device, rfc8628-5.4-show-device
 #[tokio::test]
 async fn ledger_38_the_device_page_says_who_asks_and_does_not_help_a_phisher() {
     let kit = Kit::new().await;

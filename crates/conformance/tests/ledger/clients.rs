@@ -52,6 +52,8 @@ async fn ledger_12_what_occurs_twice_or_not_at_all_is_an_error() {
     kit.post("/token", &good).await.ok();
 }
 
+// Holds: rfc8252-8.2-no-implicit, rfc9700-2.1.2-no-implicit, rfc9700-2.4-no-password-grant
+// Holds: rfc9700-4.3.2-no-token-in-query, rfc9700-4.6.1-no-token-injection
 #[tokio::test]
 async fn ledger_14_there_is_no_password_grant_and_no_implicit_one() {
     let kit = Kit::new().await;
@@ -73,6 +75,7 @@ async fn ledger_14_there_is_no_password_grant_and_no_implicit_one() {
     }
 }
 
+// Holds: rfc7636-4.6-compare, rfc9700-2.1.1-enforce-verifier
 #[tokio::test]
 async fn ledger_15_a_code_without_its_verifier_is_worth_nothing() {
     on_every_store(
@@ -95,6 +98,8 @@ async fn ledger_15_a_code_without_its_verifier_is_worth_nothing() {
     .await;
 }
 
+// Holds: rfc7636-7.2-no-plain, rfc8252-8.1-refuse-without-pkce, rfc9700-2.1.1-no-downgrade
+// Holds: rfc9700-2.1.1-public-clients-pkce, rfc9700-4.8.2-refuse-without-challenge
 #[tokio::test]
 async fn ledger_16_without_a_challenge_there_is_no_code() {
     let kit = Kit::new().await;
@@ -116,6 +121,8 @@ async fn ledger_16_without_a_challenge_there_is_no_code() {
     }
 }
 
+// Holds: oidcc-ensure-registered-redirect-uri, openid-connect-core-3.1.2.1-redirect-uri
+// Holds: rfc9700-2.1-exact-redirect-uri, rfc9700-4.11.2-trusted-redirects-only
 #[tokio::test]
 async fn ledger_19_redirect_uris_are_compared_as_text_and_never_learned() {
     let listed = "https://app.example/cb";
@@ -170,6 +177,7 @@ async fn ledger_19_redirect_uris_are_compared_as_text_and_never_learned() {
     assert!(sent.location().starts_with("https://app.example/cb?code="), "{}", sent.location());
 }
 
+// Holds: rfc8628-5.3-device-not-trusted, rfc9700-2.6-client-names-not-persons, rfc9700-4.2.4-no-third-parties
 #[tokio::test]
 async fn ledger_30_a_registration_is_inert() {
     let kit = Kit::new().await;

@@ -14,6 +14,7 @@ use doorward_keys::KeyRing;
 use doorward_store::MemoryStore;
 use doorward_testkit::{Form, Kit, START, on_every_store};
 
+// Holds: rfc8628-5.1-rate-limit
 #[tokio::test]
 async fn ledger_39_a_session_has_ten_guesses_and_then_one_a_minute() {
     let kit = Kit::with(|setup| setup.rate_limits = true).await;
@@ -56,6 +57,7 @@ async fn ledger_39_many_sessions_of_one_address_share_its_budget() {
     assert_eq!(looked_up(|_| [192, 0, 2, 1].into()).await, 50);
 }
 
+// Holds: rfc8628-5.1-rate-limit
 #[tokio::test]
 async fn ledger_39_many_sessions_of_many_addresses_share_one_budget() {
     let allowed = looked_up(|n| IpAddr::from(u32::from(n).to_be_bytes())).await;
@@ -63,6 +65,7 @@ async fn ledger_39_many_sessions_of_many_addresses_share_one_budget() {
     assert!((500..=1000).contains(&allowed), "{allowed}");
 }
 
+// Holds: rfc8628-5.1-entropy
 #[tokio::test]
 async fn ledger_39_user_codes_are_spread_over_all_there_are() {
     let kit = Kit::new().await;
@@ -79,6 +82,7 @@ async fn ledger_39_user_codes_are_spread_over_all_there_are() {
 }
 
 /// Passwords are guesses too.
+// Holds: openid-connect-core-16.12-guessing
 #[tokio::test]
 async fn ledger_39_passwords_cannot_be_guessed_without_end() {
     let kit = Kit::with(|setup| setup.rate_limits = true).await;

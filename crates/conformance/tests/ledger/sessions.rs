@@ -77,6 +77,7 @@ const fn lifetime(seconds: u32) -> doorward_core::time::Lifetime {
     doorward_core::time::Lifetime::from_seconds(seconds)
 }
 
+// Holds: rfc9700-4.14.2-rotation-detects-replay
 #[tokio::test]
 async fn ledger_03_rotations_in_the_same_moment_are_told_apart() {
     on_every_store(
@@ -191,6 +192,8 @@ async fn ledger_08_a_disabled_person_gets_nothing_at_approval_and_at_redemption(
     .await;
 }
 
+// Holds: openid-connect-core-12.1-refresh-request, openid-connect-core-3.1.3.2-client-of-code
+// Holds: rfc8628-3.4-bound-to-client, rfc9700-4.5.3-code-bound
 #[tokio::test]
 async fn ledger_10_every_artefact_is_its_clients_alone() {
     on_every_store(
@@ -235,6 +238,7 @@ async fn ledger_11_a_device_code_is_bound_to_its_client_from_the_start() {
     .await;
 }
 
+// Holds: rfc9700-2.3-least-privilege, rfc9700-2.3-scope-verified, rfc9700-4.14.2-bound-to-consent
 #[tokio::test]
 async fn ledger_18_a_token_has_no_more_than_was_approved() {
     on_every_store(

@@ -43,6 +43,7 @@ async fn start(kit: &Kit, client: &Client, address: SocketAddr, headers: &str) -
     started["userCode"].as_str().unwrap_or_else(|| panic!("{started}")).to_owned()
 }
 
+// Holds: rfc9700-4.13-proxy-headers
 #[tokio::test]
 async fn ledger_20_only_trusted_proxies_say_where_a_request_came_from() {
     let kit = Kit::new().await;

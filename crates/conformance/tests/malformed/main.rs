@@ -14,6 +14,7 @@ use world::{Expected, Row, World};
 /// How many rows there are: a test that loses some on the way would be no test.
 const ROWS: usize = 1007;
 
+// Holds: ledger-32
 #[tokio::test]
 async fn every_malformed_request_is_answered_as_the_table_says() {
     let world = World::new().await;

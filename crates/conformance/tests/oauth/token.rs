@@ -34,6 +34,12 @@ async fn refresh(
     kit.post_form(application, "/token", &fields).await
 }
 
+// Holds: oidcc-idtoken-signature, openid-connect-core-10.1-keys-published
+// Holds: openid-connect-core-16.5-server-response-repudiation, openid-connect-core-2-aud
+// Holds: openid-connect-core-2-signed, openid-connect-core-3.1.3.3-id-token, rfc9068-2.1-asymmetric
+// Holds: rfc9068-2.1-signed, rfc9068-2.1-typ, rfc9068-2.2-required-claims, rfc9068-2.2-sub
+// Holds: rfc9068-2.2.1-auth-time, rfc9068-2.2.3-scope, rfc9068-3-default-aud, rfc9068-4-keys-published
+// Holds: rfc9068-6-private-claims, rfc9700-2.3-audience, rfc9700-4.10.2-audience-in-token
 #[tokio::test]
 async fn an_application_gets_tokens_that_others_verify() {
     on_every_store(applications, async |kit| {
@@ -66,6 +72,8 @@ async fn an_application_gets_tokens_that_others_verify() {
     .await;
 }
 
+// Holds: rfc8707-2-audience, rfc8707-2-invalid-target, rfc8707-2.2-not-more, rfc8707-2.2-refresh
+// Holds: rfc9068-3-aud-of-resource, rfc9700-2.3-audience, rfc9700-2.3-least-privilege
 #[tokio::test]
 async fn a_refresh_gives_less_when_less_is_asked_for_and_never_more() {
     on_every_store(applications, async |kit| {
@@ -90,6 +98,7 @@ async fn a_refresh_gives_less_when_less_is_asked_for_and_never_more() {
     .await;
 }
 
+// Holds: openid-connect-core-12.1-refresh-request
 #[tokio::test]
 async fn ledger_10_no_application_redeems_what_is_another_ones() {
     on_every_store(applications, async |kit| {
@@ -153,6 +162,7 @@ async fn what_an_administrator_takes_away_is_in_no_new_token() {
     .await;
 }
 
+// Holds: openid-connect-core-10.1-algorithm
 #[tokio::test]
 async fn an_application_has_lifetimes_and_an_algorithm_of_its_own() {
     let kit = Kit::with(|setup| {
@@ -177,6 +187,7 @@ async fn an_application_has_lifetimes_and_an_algorithm_of_its_own() {
     assert_eq!(refused.member("error"), "invalid_grant");
 }
 
+// Holds: rfc9700-4.14.2-issue-by-risk
 #[tokio::test]
 async fn an_application_that_may_not_refresh_gets_no_refresh_token() {
     let kit = Kit::with(|setup| {
@@ -187,6 +198,7 @@ async fn an_application_that_may_not_refresh_gets_no_refresh_token() {
     assert!(tokens_of(&kit, WEB, "openid").await.get("refresh_token").is_none());
 }
 
+// Holds: rfc9700-2.3-audience-verified
 #[tokio::test]
 async fn account_access_is_an_opaque_token_for_the_portal() {
     let kit = Kit::with(|setup| {
@@ -209,6 +221,7 @@ async fn account_access_is_an_opaque_token_for_the_portal() {
 }
 
 /// A tool that registered itself may come through this door too, with the secret it was given.
+// Holds: openid-connect-core-3.1.3.3-no-store
 #[tokio::test]
 async fn the_content_type_decides_the_dialect() {
     let kit = Kit::with(applications).await;
@@ -234,6 +247,7 @@ async fn the_content_type_decides_the_dialect() {
     assert!(body["error"].is_string() && body["error_description"].is_string(), "{body}");
 }
 
+// Holds: openid-connect-core-3.1.3.1-client-authenticated, openid-connect-core-3.1.3.4-errors
 #[tokio::test]
 async fn an_unknown_client_is_challenged() {
     let kit = Kit::with(applications).await;

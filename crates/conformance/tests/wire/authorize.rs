@@ -26,6 +26,10 @@ fn assert_sent_back(answer: &Answer, error: &str) {
     assert_eq!(answer.location_parameter("iss").as_deref(), Some("http://127.0.0.1:8377"));
 }
 
+// Holds: openid-connect-core-3.1.2.3-authenticate, openid-connect-core-3.1.2.4-consent
+// Holds: openid-connect-core-3.1.2.5-code-and-state, rfc8252-8.6-no-silent-grants, rfc8252-8.9-state
+// Holds: rfc9700-2.1-no-credentials-forwarded, rfc9700-4.11.2-authenticate-first, rfc9700-4.12-303
+// Holds: rfc9700-4.12-no-307, rfc9700-4.7.1-state-returned
 #[tokio::test]
 async fn t31_the_aws_clis_parameters_lead_to_a_code_and_the_same_state() {
     let kit = Kit::new().await;
@@ -77,6 +81,9 @@ async fn t32_scopes_may_be_spelled_in_every_way() {
     }
 }
 
+// Holds: oidcc-ensure-registered-redirect-uri, openid-connect-core-3.1.2.1-redirect-uri, rfc8252-7.3-any-port
+// Holds: rfc8252-8.3-loopback-http, rfc8252-8.4-exact-registration, rfc9700-2.1-exact-redirect-uri
+// Holds: rfc9700-2.1-no-open-redirector, rfc9700-4.11.2-trusted-redirects-only
 #[tokio::test]
 async fn t33_the_port_is_free_and_nothing_else_is() {
     let kit = Kit::new().await;
@@ -110,6 +117,7 @@ async fn t33_the_port_is_free_and_nothing_else_is() {
     assert_stays(&browser.get(&twice).await, 400);
 }
 
+// Holds: openid-connect-core-3.1.2.6-errors, rfc9700-2.1-no-open-redirector
 #[tokio::test]
 async fn t34_an_unknown_client_is_sent_nowhere() {
     let kit = Kit::new().await;
@@ -126,6 +134,10 @@ async fn t34_an_unknown_client_is_sent_nowhere() {
     assert_stays(&browser.get(&target).await, 401);
 }
 
+// Holds: oidcc-response-type-missing, openid-connect-core-3.1.2.2-validate
+// Holds: openid-connect-core-3.1.2.6-errors, openid-connect-core-3.1.2.6-state
+// Holds: rfc7636-4.4.1-method-invalid-request, rfc7636-4.4.1-missing-invalid-request, rfc7636-7.2-no-plain
+// Holds: rfc8252-8.1-refuse-without-pkce, rfc9700-2.1.1-client-s256, rfc9700-2.1.1-public-clients-pkce
 #[tokio::test]
 async fn t35_what_is_wrong_beyond_client_and_redirect_uri_goes_back_to_the_client() {
     let kit = Kit::new().await;
@@ -162,6 +174,7 @@ async fn t35_a_client_that_did_not_register_for_the_grant_is_told_so() {
     assert_sent_back(&kit.browser().get(&kit.authorize_target(&client)).await, "unauthorized_client");
 }
 
+// Holds: openid-connect-core-3.1.2.4-consent
 #[tokio::test]
 async fn t36_a_denial_goes_back_to_the_client() {
     let kit = Kit::new().await;
@@ -171,6 +184,8 @@ async fn t36_a_denial_goes_back_to_the_client() {
     assert_sent_back(&sent, "access_denied");
 }
 
+// Holds: oidcc-ensure-request-with-valid-pkce-succeeds, rfc7636-4.2-s256, rfc8252-8.1-pkce
+// Holds: rfc9700-2.1.1-support-pkce
 #[tokio::test]
 async fn t37_a_code_becomes_tokens() {
     let kit = Kit::new().await;
@@ -192,6 +207,9 @@ async fn redeem_with(kit: &Kit, client: &doorward_testkit::Client, code: &str, e
     kit.create_token(client, body).await
 }
 
+// Holds: openid-connect-core-3.1.3.2-client-of-code, openid-connect-core-3.1.3.2-code-good-once
+// Holds: openid-connect-core-3.1.3.2-same-redirect-uri, rfc7636-4.4-challenge-kept, rfc7636-4.6-compare
+// Holds: rfc7636-4.6-mismatch-invalid-grant, rfc9700-2.1.1-enforce-verifier, rfc9700-4.5.3-code-bound
 #[tokio::test]
 async fn t38_a_code_is_worth_nothing_with_anything_wrong_about_it() {
     let kit = Kit::new().await;
@@ -220,6 +238,7 @@ async fn t38_a_code_is_worth_nothing_with_anything_wrong_about_it() {
     assert_invalid_grant(&kit.redeem(&client, &late).await);
 }
 
+// Holds: oidcc-codereuse-30seconds, rfc9700-4.2.4-replayed-code-revokes
 #[tokio::test]
 async fn t39_a_used_code_takes_back_what_it_gave_also_after_its_own_lifetime() {
     let kit = Kit::new().await;
@@ -232,6 +251,8 @@ async fn t39_a_used_code_takes_back_what_it_gave_also_after_its_own_lifetime() {
     answer.assert_portal_error(401, "UnauthorizedException");
 }
 
+// Holds: oidcc-codereuse, openid-connect-core-16.11-token-reuse, openid-connect-core-3.1.3.2-code-good-once
+// Holds: rfc9700-4.2.4-code-once, rfc9700-4.2.4-replayed-code-revokes, rfc9700-4.3.1-code-replay
 #[tokio::test]
 async fn t39_a_code_used_twice_takes_back_what_it_gave() {
     let kit = Kit::new().await;

@@ -19,6 +19,7 @@ fn assert_invalid_grant(answer: &Answer) {
     answer.assert_oidc_error(400, "InvalidGrantException", "invalid_grant");
 }
 
+// Holds: rfc8628-3.2-members, rfc8628-5.1-entropy, rfc8628-5.4-lifetime, rfc8628-6.1-alphabet
 #[tokio::test]
 async fn t14_a_device_request_has_six_members() {
     let kit = Kit::new().await;
@@ -34,6 +35,7 @@ async fn t14_a_device_request_has_six_members() {
     assert_eq!(answer.member("verificationUri"), format!("{}/device", kit.base()));
 }
 
+// Holds: rfc8628-3.3-authenticate-user, rfc8628-3.3-short-uri
 #[tokio::test]
 async fn t15_the_user_code_may_be_appended_to_the_address_and_fills_the_form() {
     let kit = Kit::new().await;
@@ -83,6 +85,7 @@ async fn t18_an_unknown_start_url_is_an_invalid_request() {
     }
 }
 
+// Holds: rfc8628-3.1-client-authenticated, rfc9700-2.5-client-authentication
 #[tokio::test]
 async fn t19_a_wrong_secret_or_an_unknown_client_is_401() {
     let kit = Kit::new().await;
@@ -100,6 +103,7 @@ async fn t19_a_wrong_secret_or_an_unknown_client_is_401() {
     }
 }
 
+// Holds: rfc8628-3.5-pending
 #[tokio::test]
 async fn t20_before_the_approval_a_poll_is_pending() {
     let kit = Kit::new().await;
@@ -137,6 +141,7 @@ async fn t22_polls_that_keep_their_interval_are_never_slowed_down() {
     }
 }
 
+// Holds: rfc8628-3.5-slow-down
 #[tokio::test]
 async fn t23_ten_times_too_fast_is_slowed_down_and_the_approval_still_counts() {
     let kit = Kit::with(|setup| {
@@ -186,6 +191,7 @@ async fn t25_a_device_code_works_once() {
     kit.list_accounts(&tokens.access).await.ok();
 }
 
+// Holds: rfc8628-3.5-denied
 #[tokio::test]
 async fn t26_after_a_denial_the_next_poll_is_denied() {
     let kit = Kit::new().await;
@@ -197,6 +203,7 @@ async fn t26_after_a_denial_the_next_poll_is_denied() {
     answer.assert_oidc_error(400, "AccessDeniedException", "access_denied");
 }
 
+// Holds: rfc8628-3.5-expired, rfc8628-5.4-lifetime
 #[tokio::test]
 async fn t27_an_old_device_code_is_expired_and_stays_so_for_ten_minutes() {
     let kit = Kit::new().await;
@@ -218,6 +225,7 @@ async fn t27_an_old_device_code_is_expired_and_stays_so_for_ten_minutes() {
     assert_invalid_grant(&kit.poll(&client, &device.code).await);
 }
 
+// Holds: rfc8628-3.4-bound-to-client
 #[tokio::test]
 async fn t28_another_clients_device_code_is_an_invalid_grant_and_stays_good() {
     let kit = Kit::new().await;
@@ -241,6 +249,7 @@ async fn t29_an_unknown_grant_type_is_unsupported_and_a_missing_code_is_invalid(
     assert!(answer.member("error_description").contains("deviceCode"));
 }
 
+// Holds: rfc8628-6.1-alphabet
 #[tokio::test]
 async fn t30_a_user_code_may_be_typed_carelessly() {
     let kit = Kit::new().await;
@@ -259,6 +268,7 @@ async fn t30_a_user_code_may_be_typed_carelessly() {
     }
 }
 
+// Holds: rfc8628-5.1-rate-limit
 #[tokio::test]
 async fn t30_wrong_user_codes_are_throttled() {
     let kit = Kit::with(|setup| setup.rate_limits = true).await;

@@ -9,6 +9,7 @@ async fn get(kit: &Kit, path: &str) -> Answer {
     kit.send(Request::get(path).body(Body::empty()).expect("a request")).await.ok()
 }
 
+// Holds: rfc8414-2-jwks-uri
 #[tokio::test]
 async fn t79_the_issuer_publishes_where_its_keys_are_and_rsa_keys_alone() {
     let kit = Kit::new().await;

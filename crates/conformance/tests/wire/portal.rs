@@ -230,6 +230,7 @@ async fn t58_the_wrong_method_is_405_in_json() {
     kit.list_accounts(&token).await.ok();
 }
 
+// Holds: openid-connect-core-16.18-token-lifetimes, rfc9700-4.14.2-revoked-at-logout
 #[tokio::test]
 async fn t59_logout_ends_the_session_and_all_its_tokens() {
     let kit = Kit::new().await;

@@ -177,6 +177,7 @@ fn assert_not_cached(answer: &Answer) {
     assert!(matches!(answer.header("cache-control"), "no-store" | "no-cache"), "{:?}", answer.headers);
 }
 
+// Holds: openid-connect-core-3.1.3.3-no-store
 #[tokio::test]
 async fn t64_nothing_that_has_a_secret_may_be_cached() {
     let kit = Kit::new().await;
@@ -204,6 +205,8 @@ async fn t64_nothing_that_has_a_secret_may_be_cached() {
 }
 
 /// Everything that happens in both flows, with everything logged that the server can log.
+// Holds: openid-connect-core-16.4-token-disclosure, rfc9700-4.3.2-no-token-in-query
+// Holds: rfc9700-4.9.2-tokens-not-stored
 #[tokio::test]
 async fn t64_no_secret_is_logged_or_redirected() {
     let (logs, _guard) = capture_logs();

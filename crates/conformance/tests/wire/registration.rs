@@ -45,6 +45,7 @@ async fn t04_the_authorization_endpoint_is_where_the_browser_finds_us() {
     assert_eq!(answer.member("tokenEndpoint"), "https://sso.example.org/token");
 }
 
+// Holds: rfc8252-8.4-public-unless-own, rfc8628-5.6-public-clients
 #[tokio::test]
 async fn t05_a_confidential_client_is_invalid_metadata() {
     let kit = Kit::new().await;
@@ -70,6 +71,7 @@ async fn t06_a_missing_name_or_type_or_a_body_that_is_no_object_is_an_invalid_re
     }
 }
 
+// Holds: rfc9700-2.4-no-password-grant
 #[tokio::test]
 async fn t07_the_password_grant_is_unsupported() {
     let kit = Kit::new().await;
@@ -86,6 +88,8 @@ async fn t08_the_authorization_code_grant_needs_scopes() {
     }
 }
 
+// Holds: openid-connect-core-3.1.2.1-no-plain-http, rfc8252-8.3-localhost
+// Holds: rfc9700-2.6-no-plain-http-redirects
 #[tokio::test]
 async fn t09_a_redirect_uri_beyond_loopback_is_refused_unless_it_is_configured() {
     let listed = "https://app.example/cb";

@@ -16,6 +16,7 @@ async fn refresh_for(kit: &Kit, client: &doorward_testkit::Client, token: &str, 
     kit.create_token(client, members).await
 }
 
+// Holds: rfc9700-4.14.2-issue-by-risk
 #[tokio::test]
 async fn t40_scopes_bring_a_refresh_token_and_none_bring_eight_hours() {
     let kit = Kit::new().await;
@@ -31,6 +32,7 @@ async fn t40_scopes_bring_a_refresh_token_and_none_bring_eight_hours() {
     kit.list_accounts(&tokens.access).await.assert_portal_error(401, "UnauthorizedException");
 }
 
+// Holds: openid-connect-core-16.11-token-reuse, rfc9700-4.14.2-expire-unused
 #[tokio::test]
 async fn t41_an_access_token_lasts_an_hour_and_never_longer_than_its_session() {
     let kit = Kit::new().await;
@@ -51,6 +53,7 @@ async fn t41_an_access_token_lasts_an_hour_and_never_longer_than_its_session() {
     assert_refused_refresh(&kit.refresh(&client, late.refresh()).await);
 }
 
+// Holds: rfc9700-2.2.2-public-refresh
 #[tokio::test]
 async fn t42_a_refresh_always_brings_a_refresh_token() {
     let kit = Kit::new().await;
@@ -84,6 +87,7 @@ async fn t43_two_refreshes_with_the_same_token_within_the_grace_period_both_work
     }
 }
 
+// Holds: rfc9700-2.2.2-public-refresh, rfc9700-4.14.2-rotation-detects-replay
 #[tokio::test]
 async fn t44_a_refused_refresh_has_the_text_that_clients_compare() {
     let kit = Kit::new().await;
@@ -112,6 +116,7 @@ async fn t44_a_refused_refresh_has_the_text_that_clients_compare() {
     assert_refused_refresh(&kit.refresh(&client, tokens.refresh()).await);
 }
 
+// Holds: openid-connect-core-12.1-refresh-request
 #[tokio::test]
 async fn t45_another_clients_refresh_token_is_refused_alike_and_stays_good() {
     let kit = Kit::new().await;
@@ -131,6 +136,7 @@ async fn t46_an_expired_registration_cannot_refresh() {
     answer.assert_oidc_error(401, "InvalidClientException", "invalid_client");
 }
 
+// Holds: rfc9700-2.3-least-privilege, rfc9700-2.3-scope-verified, rfc9700-4.14.2-bound-to-consent
 #[tokio::test]
 async fn t47_scope_narrows_a_token_and_never_widens_it() {
     let kit = Kit::new().await;

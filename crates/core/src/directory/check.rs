@@ -7,8 +7,12 @@ use std::hash::Hash;
 use std::ops::RangeInclusive;
 
 use super::file::{DirectoryFile, PermissionSet};
-use crate::ids::{BrokerName, SourceName};
+use crate::ids::{BrokerName, IssuerName, SourceName};
 use crate::template::{self, BadTemplate};
+
+mod applications;
+mod keys;
+mod uris;
 
 /// What is wrong with a directory file: everything, each line naming its entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +34,7 @@ impl fmt::Display for DirectoryProblem {
     }
 }
 
-/// A place in a directory file, such as `assignments[3].groups[0]`.
+/// A place in a directory file, such as `assignments[3].groups[0]` or `applications[0].keys[1].kid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The name of the list.
@@ -41,19 +45,36 @@ pub struct Place {
     pub member: Option<&'static str>,
     /// The position in that member, if it is a list.
     pub element: Option<usize>,
+    /// Inside of that, a member, and the position in it if it is a list.
+    pub inner: Option<(&'static str, Option<usize>)>,
 }
 
 impl Place {
-    const fn entry(list: &'static str, entry: usize) -> Self {
-        Self { list, entry, member: None, element: None }
+    /// An entry of a list.
+    #[must_use]
+    pub const fn entry(list: &'static str, entry: usize) -> Self {
+        Self { list, entry, member: None, element: None, inner: None }
     }
 
-    const fn member(self, member: &'static str) -> Self {
+    /// A member of it.
+    #[must_use]
+    pub const fn member(self, member: &'static str) -> Self {
         Self { member: Some(member), ..self }
     }
 
-    const fn element(self, element: usize) -> Self {
-        Self { element: Some(element), ..self }
+    /// An element of that member; of the inner one, when there is one.
+    #[must_use]
+    pub const fn element(self, element: usize) -> Self {
+        match self.inner {
+            Some((member, _)) => Self { inner: Some((member, Some(element))), ..self },
+            None => Self { element: Some(element), ..self },
+        }
+    }
+
+    /// A member inside of what this is.
+    #[must_use]
+    pub const fn inner(self, member: &'static str) -> Self {
+        Self { inner: Some((member, None)), ..self }
     }
 }
 
@@ -102,6 +123,7 @@ pub(super) fn problems(file: &DirectoryFile) -> Vec<DirectoryProblem> {
             found.add(Place::entry("assignments", nth), format!("assignment {}: {why}", nth + 1));
         }
     }
+    applications::problems(&mut found, file);
     // A list's problems together, whichever of the two found them.
     found.0.sort_by_key(|problem| LISTS.iter().position(|list| *list == problem.at.list));
     found.0
@@ -132,14 +154,26 @@ pub(super) fn contradictions(file: &DirectoryFile) -> Vec<DirectoryProblem> {
             &sets,
         );
     }
+    applications::contradictions(&mut found, file, &people, &groups);
     found.0
 }
 
-/// The brokers and identity sources that `file` names and that are not among those of the configuration.
+/// The applications of `file` whose tokens a broker's service would take for its own.
+pub(super) fn taken_audiences(
+    file: &DirectoryFile,
+    audiences: &HashMap<&str, &BrokerName>,
+) -> Vec<DirectoryProblem> {
+    let mut found = Found(Vec::new());
+    applications::taken_audiences(&mut found, file, audiences);
+    found.0
+}
+
+/// The brokers, identity sources and trusted issuers that `file` names and that are not among those of the configuration.
 pub(super) fn unconfigured(
     file: &DirectoryFile,
     brokers: &HashSet<&BrokerName>,
     sources: &HashSet<&SourceName>,
+    issuers: &HashSet<&IssuerName>,
 ) -> Vec<DirectoryProblem> {
     let mut found = Found(Vec::new());
     for (nth, person) in file.people.iter().enumerate() {
@@ -161,6 +195,14 @@ pub(super) fn unconfigured(
     });
     for (at, entry, broker) in of_account.chain(of_set) {
         found.one_known(at.member("broker"), &entry, "broker", broker, brokers);
+    }
+    for (nth, application) in file.applications.iter().enumerate() {
+        let at = Place::entry("applications", nth).member("trusted_issuers");
+        let entry = format!("application {}", application.client_id);
+        for (nth, accepted) in application.trusted_issuers.iter().enumerate() {
+            let at = at.element(nth).inner("issuer");
+            found.one_known(at, &entry, "trusted issuer", &accepted.issuer, issuers);
+        }
     }
     found.0
 }
@@ -430,7 +472,7 @@ mod tests {
             file.people.push(Person { identity_source: from.map(source), ..named });
         }
         let (ceph, aws, corp) = (broker("ceph"), broker("aws"), source("corp"));
-        let problems = file.unconfigured(&[&ceph, &aws].into(), &[&corp].into());
+        let problems = file.unconfigured(&[&ceph, &aws].into(), &[&corp].into(), &HashSet::new());
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,

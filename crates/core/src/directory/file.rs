@@ -1,13 +1,13 @@
 //! The directory as operators write it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::check::{self, DirectoryProblem};
 use crate::application::{Application, ScopeDescription};
-use crate::ids::{AccountId, BrokerName, GroupName, PersonId, RoleName, SourceName};
+use crate::ids::{AccountId, BrokerName, GroupName, IssuerName, PersonId, RoleName, SourceName};
 use crate::time::Lifetime;
 
 /// The directory as written.
@@ -44,14 +44,22 @@ impl DirectoryFile {
         check::problems(self)
     }
 
-    /// What it names that is not among the brokers and identity sources of the configuration.
+    /// What it names that is not among the brokers, identity sources and trusted issuers of the configuration.
     #[must_use]
     pub fn unconfigured(
         &self,
         brokers: &HashSet<&BrokerName>,
         sources: &HashSet<&SourceName>,
+        issuers: &HashSet<&IssuerName>,
     ) -> Vec<DirectoryProblem> {
-        check::unconfigured(self, brokers, sources)
+        check::unconfigured(self, brokers, sources, issuers)
+    }
+
+    /// Where an application's tokens could be for one of these, the audiences of the configuration's brokers: the service
+    /// behind that broker would take such a token for one that asks it for role credentials.
+    #[must_use]
+    pub fn taken_audiences(&self, audiences: &HashMap<&str, &BrokerName>) -> Vec<DirectoryProblem> {
+        check::taken_audiences(self, audiences)
     }
 }
 

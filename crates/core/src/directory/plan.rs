@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::file::{Account, Assignment, DirectoryFile, Group, PermissionSet, Person};
+use crate::application::{Application, ScopeDescription};
 use crate::ids::{AccountId, GroupName, PersonId, RoleName};
 
 /// What changes when one directory takes the place of another; each list by name.
@@ -23,6 +24,10 @@ pub struct Plan<'a> {
     pub assigned: Vec<Single<'a>>,
     /// What is no longer assigned.
     pub unassigned: Vec<Single<'a>>,
+    /// Descriptions of scopes.
+    pub scopes: Vec<Edit<'a, ScopeDescription>>,
+    /// Applications.
+    pub applications: Vec<Edit<'a, Application>>,
 }
 
 /// What becomes of one entry.
@@ -94,6 +99,13 @@ impl<'a> Plan<'a> {
             ),
             assigned: missing(&after, &before),
             unassigned: missing(&before, &after),
+            scopes: edits(&old.scopes, &new.scopes, |scope| &scope.name, PartialEq::eq),
+            applications: edits(
+                &old.applications,
+                &new.applications,
+                |application| &application.client_id,
+                |one, other| one == other || one.canonical() == other.canonical(),
+            ),
         }
     }
 
@@ -111,6 +123,8 @@ impl<'a> Plan<'a> {
         counts.add(&self.groups);
         counts.add(&self.accounts);
         counts.add(&self.permission_sets);
+        counts.add(&self.scopes);
+        counts.add(&self.applications);
         counts
     }
 
@@ -143,6 +157,45 @@ impl Group {
     }
 }
 
+impl Application {
+    /// The same application, with everything in order.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let mut application = self.clone();
+        let Self {
+            redirect_uris,
+            post_logout_redirect_uris,
+            grants,
+            audiences,
+            people,
+            groups,
+            iam_principals,
+            secret_hashes,
+            keys,
+            token_exchange,
+            trusted_issuers,
+            ..
+        } = &mut application;
+        for list in [redirect_uris, post_logout_redirect_uris, audiences, iam_principals] {
+            list.sort();
+        }
+        grants.sort();
+        people.sort();
+        people.dedup();
+        groups.sort();
+        groups.dedup();
+        secret_hashes.sort_by_cached_key(|hash| String::from(*hash));
+        keys.sort_by(|one, other| one.kid.cmp(&other.kid));
+        if let Some(policy) = token_exchange {
+            policy.subjects_of.sort();
+            policy.audiences.sort();
+        }
+        trusted_issuers.sort_by(|one, other| one.issuer.cmp(&other.issuer));
+        trusted_issuers.iter_mut().for_each(|accepted| accepted.audiences.sort());
+        application
+    }
+}
+
 impl DirectoryFile {
     /// The same directory, with everything in order and the assignments gathered: two files that say the same look
     /// the same.
@@ -157,6 +210,11 @@ impl DirectoryFile {
         }
         file.accounts.sort_by(|one, other| one.id.cmp(&other.id));
         file.permission_sets.sort_by(|one, other| one.name.cmp(&other.name));
+        file.scopes.sort_by(|one, other| one.name.cmp(&other.name));
+        file.applications.sort_by(|one, other| one.client_id.cmp(&other.client_id));
+        for application in &mut file.applications {
+            *application = application.canonical();
+        }
         file
     }
 }
@@ -252,7 +310,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::application::{
+        AcceptedIssuer, ClientAuthentication, PublicKey, SecretHash, TokenExchangePolicy,
+    };
+    use crate::client::GrantType;
     use crate::directory::{Departures, Directory};
+    use crate::ids::{ApplicationId, IssuerName};
+    use crate::scope::Scopes;
 
     /// A directory in which names are few, so that two of them share most.
     fn directory() -> impl Strategy<Value = DirectoryFile> {
@@ -270,8 +334,18 @@ mod tests {
         let accounts = btree_set(name("111111111111 222222222222 333333333333"), 0..4);
         let sets = vec((name("Read Write Admin"), text()), 0..4);
         let lists = (people, btree_set(name("dev ops sec"), 0..4), accounts, sets);
-        (lists, vec(vec(any::<prop::sample::Index>(), 4), 0..8)).prop_map(
-            |((people, groups, accounts, sets), picks)| {
+        let applications = vec(application(), 0..4).prop_map(|applications| {
+            let named =
+                applications.into_iter().map(|application| (application.client_id.clone(), application));
+            shuffled(named.collect())
+        });
+        let scopes = vec((name("a b c"), name("one another")), 0..4).prop_map(|scopes| {
+            let scope =
+                |(name, text): (&str, &str)| ScopeDescription { name: name.into(), description: text.into() };
+            shuffled(scopes.into_iter().map(scope).map(|scope| (scope.name.clone(), scope)).collect())
+        });
+        (lists, vec(vec(any::<prop::sample::Index>(), 4), 0..8), applications, scopes).prop_map(
+            |((people, groups, accounts, sets), picks, applications, scopes)| {
                 let set = |(name, text): (_, Option<&str>)| PermissionSet {
                     description: text.map(Into::into),
                     ..PermissionSet::named(RoleName::parse(name).unwrap())
@@ -288,6 +362,8 @@ mod tests {
                     people,
                     accounts: accounts.into_iter().map(account).collect(),
                     permission_sets: shuffled(sets.collect()),
+                    scopes,
+                    applications,
                     ..DirectoryFile::default()
                 };
                 // The first picks choose the members of groups, the others what is assigned.
@@ -305,6 +381,15 @@ mod tests {
                 let accounts: Vec<AccountId> =
                     file.accounts.iter().map(|account| account.id.clone()).collect();
                 let sets: Vec<RoleName> = file.permission_sets.iter().map(|set| set.name.clone()).collect();
+                // Whom an application is for, now and then twice; everybody when that is nobody.
+                for (application, picks) in file.applications.iter_mut().zip(&picks) {
+                    application.people = some(&names, picks);
+                    application.groups = some(&groups, &picks[1..]);
+                    application.everybody = application.people.is_empty() && application.groups.is_empty();
+                }
+                for application in file.applications.iter_mut().skip(picks.len()) {
+                    application.everybody = true;
+                }
                 let assignment = |picks: &Vec<prop::sample::Index>| Assignment {
                     people: some(&names, &picks[..1]),
                     groups: some(&groups, &picks[1..3]),
@@ -315,6 +400,78 @@ mod tests {
                 file
             },
         )
+    }
+
+    /// An application in which every list is in any order.
+    fn application() -> impl Strategy<Value = Application> {
+        let some_of = |all: &[&str]| {
+            let all: Vec<String> = all.iter().map(|&text| text.to_owned()).collect();
+            prop::sample::subsequence(all, 1..3).prop_shuffle()
+        };
+        let uris = some_of(&["https://a.example/", "https://b.example/", "https://c.example/"]);
+        let grants = prop::sample::subsequence(
+            vec![
+                GrantType::AuthorizationCode,
+                GrantType::RefreshToken,
+                GrantType::TokenExchange,
+                GrantType::JwtBearer,
+            ],
+            4..=4,
+        );
+        let keys = prop::sample::subsequence(vec!["k", "l", "m"], 1..3).prop_shuffle();
+        let id = || prop::sample::select(vec!["web", "cli", "job"]);
+        let lists = (uris.clone(), uris.clone(), uris, keys, grants.prop_shuffle(), any::<bool>());
+        (id(), lists, some_of(&["x", "y", "z"])).prop_map(|(id, lists, asserted)| {
+            let (redirect_uris, post_logout_redirect_uris, audiences, kids, grants, signs) = lists;
+            let id = ApplicationId::parse(id).unwrap();
+            let key = |kid: &str| PublicKey {
+                kty: "OKP".into(),
+                kid: Some(kid.into()),
+                crv: Some("Ed25519".into()),
+                x: Some("x".into()),
+                ..PublicKey::default()
+            };
+            let hash = |kid: &&str| SecretHash::from_bytes([kid.as_bytes()[0]; 32]);
+            let accepted = |issuer: &String| AcceptedIssuer {
+                issuer: IssuerName::parse(issuer.as_str()).unwrap(),
+                audiences: asserted.clone(),
+            };
+            Application {
+                name: "Any".into(),
+                arn: None,
+                authentication: if signs {
+                    ClientAuthentication::PrivateKeyJwt
+                } else {
+                    ClientAuthentication::ClientSecretPost
+                },
+                secret_hashes: kids.iter().filter(|_| !signs).map(hash).collect(),
+                keys: kids.iter().filter(|_| signs).map(|kid| key(kid)).collect(),
+                iam_principals: asserted.iter().map(|name| format!("arn:{name}")).collect(),
+                trusted_issuers: asserted.iter().map(accepted).collect(),
+                token_exchange: Some(TokenExchangePolicy {
+                    subjects_of: vec![id.clone()],
+                    audiences: audiences.clone(),
+                    impersonation: signs,
+                }),
+                client_id: id,
+                redirect_uris,
+                post_logout_redirect_uris,
+                backchannel_logout_uri: None,
+                grants,
+                scopes: Scopes::parse(["openid"]).unwrap(),
+                audiences,
+                resource: None,
+                people: Vec::new(),
+                groups: Vec::new(),
+                everybody: false,
+                consent: true,
+                access_token_lifetime: None,
+                session_lifetime: None,
+                signing_algorithm: crate::signing_key::SigningAlgorithm::default(),
+                dpop_bound_access_tokens: false,
+                require_pushed_authorization_requests: false,
+            }
+        })
     }
 
     /// One entry of each name, not in the order of the names.
@@ -349,6 +506,8 @@ mod tests {
         list(&mut file.groups, &plan.groups);
         list(&mut file.accounts, &plan.accounts);
         list(&mut file.permission_sets, &plan.permission_sets);
+        list(&mut file.scopes, &plan.scopes);
+        list(&mut file.applications, &plan.applications);
         let mut left: BTreeSet<Single<'_>> = singles(&old.assignments).into_iter().collect();
         for single in &plan.unassigned {
             assert!(left.remove(single));
@@ -379,6 +538,35 @@ mod tests {
             prop_assert_eq!(&canonical.canonical(), &canonical);
             Directory::new(file, Departures::new(), 1).unwrap();
             Directory::new(canonical, Departures::new(), 1).unwrap();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_an_applications_lists_is_of_no_account(application in application()) {
+            let mut backwards = application.clone();
+            let Application { token_exchange, trusted_issuers, .. } = &mut backwards;
+            for accepted in &mut *trusted_issuers {
+                accepted.audiences.reverse();
+            }
+            trusted_issuers.reverse();
+            token_exchange.as_mut().unwrap().audiences.reverse();
+            let lists = [
+                &mut backwards.redirect_uris,
+                &mut backwards.post_logout_redirect_uris,
+                &mut backwards.audiences,
+                &mut backwards.iam_principals,
+            ];
+            lists.into_iter().for_each(|list| list.reverse());
+            backwards.grants.reverse();
+            backwards.secret_hashes.reverse();
+            backwards.keys.reverse();
+            let directory = |application: &Application| DirectoryFile {
+                applications: vec![application.clone()],
+                ..DirectoryFile::default()
+            };
+            prop_assert!(Plan::new(&directory(&application), &directory(&backwards)).is_empty());
+            prop_assert_eq!(application.canonical(), backwards.canonical());
         }
     }
 

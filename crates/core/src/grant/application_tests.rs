@@ -177,6 +177,7 @@ fn what_is_bound_to_a_key_is_redeemed_with_that_key_alone() {
     }
 }
 
+// Holds: rfc9449-5-refresh-public, rfc9700-2.2.2-public-refresh
 #[test]
 fn the_refresh_tokens_of_a_public_client_are_bound_to_the_key_it_proves_first() {
     for (authentication, bound) in
@@ -192,6 +193,7 @@ fn the_refresh_tokens_of_a_public_client_are_bound_to_the_key_it_proves_first() 
     }
 }
 
+// Holds: rfc9449-5.2-bound-clients
 #[test]
 fn an_application_of_bound_tokens_gets_no_others() {
     let asker = asker(|app| app.dpop_bound_access_tokens = true);
@@ -221,6 +223,7 @@ const RESOURCES: &[&str] = &[API, OTHER_API, "https://third.example"];
 
 proptest! {
     /// Whatever was granted, whatever the administrator leaves of it, and whatever is asked for.
+    // Holds: rfc8707-2.2-not-more, rfc9700-2.3-least-privilege
     #[test]
     fn no_token_has_more_than_was_granted_and_than_the_application_may_have(
         allowed in some_of(SCOPES), audiences in some_of(RESOURCES), agreed in some_of(RESOURCES),

@@ -483,6 +483,7 @@ mod tests {
         ]
     }
 
+    // Holds: ledger-06
     #[test]
     fn every_grant_passes_the_gate() {
         for artefact in ARTEFACTS {
@@ -584,6 +585,7 @@ mod tests {
         assert_eq!(store.rows().sessions[&SESSION].generation, 5);
     }
 
+    // Holds: ledger-04
     #[test]
     fn a_logout_that_races_a_refresh_still_ends_the_session() {
         let rotate = Change::Rotate { id: SESSION, from: 5, to: 6, at: NOW };

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow, ensure};
 use doorward_core::credentials::SharedEntropy;
 use doorward_core::directory::{DirectoryFile, DirectoryProblems};
+use doorward_core::signing_key::SigningAlgorithm;
 use doorward_core::time::Timestamp;
 use doorward_keys::{KeyRing, MASTER_BYTES};
 use doorward_store::postgres::Schema;
@@ -24,7 +25,7 @@ use crate::config::Config;
 use crate::directory_file::Written;
 use crate::http::tls::Certificate;
 use crate::keyfile;
-use crate::signing::{Signer, Signing};
+use crate::signing::{self, KeyPolicy, Signing};
 
 /// Before this, a clock is not merely wrong: it was never set. 2026-01-01.
 const EARLIEST: Timestamp = Timestamp::from_seconds(1_767_225_600);
@@ -68,7 +69,7 @@ pub(super) fn run(options: &Options) -> ExitCode {
     } else {
         report.line("listen", listen(&config));
     }
-    report.line("signing key", signing_key(&config));
+    report.line("signing keys", signing_keys(&config));
     report.line("brokers", brokers(&config));
     report.line("clock", clock());
     check_sources::run(&config, &mut report);
@@ -124,9 +125,10 @@ fn start_url(config: &Config) -> anyhow::Result<String> {
 
 /// The directory file, or else what the store has, and whether the configuration has all that it names.
 fn directory(config: &Config) -> anyhow::Result<String> {
+    let missing = |file: &DirectoryFile| [config.missing_for(file), config.taken_by(file)].concat();
     if let Some(file) = &config.directory {
         let written = Written::read(file)?;
-        let missing = config.missing_for(written.directory());
+        let missing = missing(written.directory());
         ensure!(missing.is_empty(), written.explained(missing));
         return Ok(described(written.directory()));
     }
@@ -136,7 +138,7 @@ fn directory(config: &Config) -> anyhow::Result<String> {
     if directory.version() == 0 {
         return Ok("none yet, so nobody can sign in: `doorward directory apply FILE` makes one".to_owned());
     }
-    let missing = config.missing_for(directory.file());
+    let missing = missing(directory.file());
     ensure!(missing.is_empty(), DirectoryProblems(missing));
     Ok(format!("{}; version {} in the store", described(directory.file()), directory.version()))
 }
@@ -224,8 +226,8 @@ fn store(config: &Config, read_all: bool) -> anyhow::Result<Store> {
     }
 }
 
-/// Whether the key that signs web identity tokens can be opened with the master key.
-fn signing_key(config: &Config) -> anyhow::Result<String> {
+/// Whether the signing keys can be opened with the master key.
+fn signing_keys(config: &Config) -> anyhow::Result<String> {
     let location = config.location().map_err(|why| anyhow!(why))?;
     let kept = run::block_on(async {
         match doorward_store::open_directory(&location).await {
@@ -237,11 +239,13 @@ fn signing_key(config: &Config) -> anyhow::Result<String> {
     let Some(kept) = kept else {
         return Ok("not looked at, since the database has to be brought forward first".to_owned());
     };
-    let Some(key) = kept.keys.last() else {
-        return Ok("none yet; a server with a web-identity broker makes one when it starts".to_owned());
-    };
-    Signer::of(&kept, &keyfile::load(&config.key_file().map_err(|why| anyhow!(why))?)?)?;
-    Ok(key.id.clone())
+    if kept.keys.is_empty() {
+        return Ok("none yet; a server makes each when it is first needed".to_owned());
+    }
+    signing::check(&kept, &keyfile::load(&config.key_file().map_err(|why| anyhow!(why))?)?)?;
+    let now = Clock::system().now();
+    let active = SigningAlgorithm::ALL.into_iter().filter_map(|algorithm| kept.active(algorithm, now));
+    Ok(active.map(|key| format!("{} ({})", key.id, key.algorithm)).collect::<Vec<_>>().join(", "))
 }
 
 /// Makes the brokers as a server does when it starts, and asks none of them anything.
@@ -251,7 +255,7 @@ fn brokers(config: &Config) -> anyhow::Result<String> {
     let keys = KeyRing::new(&[0; MASTER_BYTES]);
     let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(Clock::system()));
     let tokens: Arc<dyn IdentityTokens> =
-        Arc::new(Signing::new(store, clock, Arc::clone(&entropy), &keys, false));
+        Arc::new(Signing::new(store, clock, Arc::clone(&entropy), &keys, KeyPolicy::default()));
     let site = serve::site(config)?;
     let made = brokers::configured(config, site.base(), &tokens, &keys, &entropy);
     let made = run::block_on(made)?;

@@ -10,6 +10,7 @@ use doorward_core::credentials::{BrokerError, RoleRequest, SharedEntropy};
 use doorward_core::directory::{Account, PermissionSet, nearest};
 use doorward_core::federated::Sources;
 use doorward_core::ids::{AccountId, BrokerName, PersonId, RoleName};
+use doorward_core::signing_key::SigningAlgorithm;
 use doorward_core::time::Timestamp;
 use doorward_store::{DirectoryAccess, open_directory};
 use doorward_upstream::credentials::brokers::Brokers;
@@ -90,7 +91,8 @@ async fn brokers(config: &Config, access: &DirectoryAccess) -> anyhow::Result<Br
     let entropy: SharedEntropy = Arc::new(OsEntropy::default());
     let keys = keyfile::load(&config.key_file().map_err(|why| anyhow!(why))?)?;
     let issuer = serve::site(config)?.base().to_owned();
-    let signer = Signer::of(&access.signing_keys().await?, &keys)?;
+    let kept = access.signing_keys().await?;
+    let signer = Signer::of(&kept, SigningAlgorithm::Rs256, &keys, Clock::system().now())?;
     let tokens: Arc<dyn IdentityTokens> = Arc::new(Tokens(signer));
     brokers::configured(config, &issuer, &tokens, &keys, &entropy).await
 }

@@ -33,7 +33,7 @@ use crate::http::server::Server;
 use crate::iam::Callers;
 use crate::identity::Identity;
 use crate::issuers::Issuers;
-use crate::signing::Signing;
+use crate::signing::{KeyPolicy, Signing};
 use crate::site::Site;
 use crate::{keyfile, setup};
 
@@ -123,6 +123,7 @@ struct Ready<'a> {
     region: &'a str,
     people: Vec<ReadyPerson<'a>>,
     accounts: Vec<ReadyAccount<'a>>,
+    applications: Vec<ReadyApplication<'a>>,
 }
 
 #[derive(Serialize)]
@@ -139,10 +140,18 @@ struct ReadyAccount<'a> {
     roles: Vec<&'a str>,
 }
 
-/// The people and accounts to start with, and the passwords that are known.
+#[derive(Serialize)]
+struct ReadyApplication<'a> {
+    client_id: &'a str,
+    /// Null for those that have none, and for one's own.
+    client_secret: Option<&'a str>,
+}
+
+/// The people, accounts and applications to start with, and the passwords and secrets that are known.
 struct Cast {
     file: DirectoryFile,
     passwords: Vec<(String, String)>,
+    secrets: Vec<(String, String)>,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<()> {
@@ -186,7 +195,10 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
     };
     let lifetimes = options.lifetimes.lifetimes();
     let store: Arc<dyn Store> = Arc::new(FaultyStore::new(store, faults));
-    let signing = Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, false));
+    let key_policy = KeyPolicy::default();
+    let signing = Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, key_policy);
+    signing.start(&[]).await?;
+    let signing = Arc::new(signing);
     let identity = Identity::new(Vec::new(), store.clone(), clock.clone(), entropy.clone(), &keys);
     let app = Arc::new(App::new(Parts {
         store,
@@ -237,7 +249,8 @@ fn quota(limited: bool) -> DeviceRequestQuota {
 /// The seeded people, or those of `--directory`.
 fn cast(options: &Options) -> anyhow::Result<Cast> {
     let Some(file) = &options.directory else {
-        return Ok(Cast { file: seed::directory()?, passwords: seed::passwords() });
+        let (passwords, secrets) = (seed::passwords(), seed::secrets());
+        return Ok(Cast { file: seed::directory()?, passwords, secrets });
     };
     let (written, passwords) = Written::read_with_passwords(file)?;
     let mut directory = written.into_directory();
@@ -249,7 +262,7 @@ fn cast(options: &Options) -> anyhow::Result<Cast> {
             person.password_hash = Some(hash);
         }
     }
-    Ok(Cast { file: directory, passwords })
+    Ok(Cast { file: directory, passwords, secrets: Vec::new() })
 }
 
 fn approver(name: &str, directory: &DirectoryFile) -> anyhow::Result<PersonId> {
@@ -276,8 +289,8 @@ fn announce(text: &str) -> anyhow::Result<()> {
 
 fn ready<'a>(site: &'a Site, cast: &'a Cast) -> Ready<'a> {
     let file = &cast.file;
-    let password = |name: &str| {
-        cast.passwords.iter().find(|(known, _)| known == name).map(|(_, password)| password.as_str())
+    let told = |secrets: &'a [(String, String)], name: &str| {
+        secrets.iter().find(|(known, _)| known == name).map(|(_, secret)| secret.as_str())
     };
     Ready {
         oidc_endpoint: site.base(),
@@ -290,7 +303,7 @@ fn ready<'a>(site: &'a Site, cast: &'a Cast) -> Ready<'a> {
             .iter()
             .map(|person| ReadyPerson {
                 user_name: person.user_name.as_str(),
-                password: password(person.user_name.as_str()),
+                password: told(&cast.passwords, person.user_name.as_str()),
             })
             .collect(),
         accounts: file
@@ -300,6 +313,14 @@ fn ready<'a>(site: &'a Site, cast: &'a Cast) -> Ready<'a> {
                 id: account.id.as_str(),
                 name: &account.name,
                 roles: roles_in(file, account.id.as_str()),
+            })
+            .collect(),
+        applications: file
+            .applications
+            .iter()
+            .map(|application| ReadyApplication {
+                client_id: application.client_id.as_str(),
+                client_secret: told(&cast.secrets, application.client_id.as_str()),
             })
             .collect(),
     }
@@ -353,11 +374,24 @@ fn welcome(options: &Options, site: &Site, cast: &Cast, principal: Option<&Princ
          Commands without --profile, and SDKs that do not read `services`, find the server by these:\n\
          \n  export AWS_ENDPOINT_URL_SSO_OIDC={base}\n  export AWS_ENDPOINT_URL_SSO={base}\n  \
          export AWS_ENDPOINT_URL_STS={base}\n\
-         \n\
+         \n{}\
          Your access, in a browser: {}\n",
         indent(&config),
         people.join("\n"),
+        applications(base, &ready.applications),
         site.start_url(),
+    )
+}
+
+/// How to use the seeded applications, in two lines; of one's own somebody knows.
+fn applications(base: &str, applications: &[ReadyApplication<'_>]) -> String {
+    let secret = applications.iter().find_map(|one| Some((one.client_id, one.client_secret?)));
+    let public = applications.iter().find(|one| one.client_secret.is_none());
+    let (Some((id, secret)), Some(public)) = (secret, public) else { return String::new() };
+    format!(
+        "OpenID Connect, issuer {base}: client {id} with the secret {secret}, or {} without one;\n\
+         either may redirect to http://127.0.0.1/callback, at any port.\n\n",
+        public.client_id
     )
 }
 

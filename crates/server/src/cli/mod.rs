@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod application;
 mod check;
 mod check_broker;
 mod check_sources;
@@ -41,9 +42,12 @@ enum Command {
     Restore(copy::RestoreOptions),
     /// Move everything to another data directory or database, while no server runs.
     Migrate(copy::MigrateOptions),
-    /// The key that signs web identity tokens.
+    /// The keys that sign what others verify.
     #[command(subcommand)]
     Key(key::Command),
+    /// Applications: OAuth clients in the directory.
+    #[command(subcommand)]
+    Application(application::Command),
     /// Print the hash of a password, for `password_hash` in the directory file.
     HashPassword,
 }
@@ -62,8 +66,9 @@ impl Cli {
             Command::Backup(options) => copy::backup(&options).map(|()| ExitCode::SUCCESS),
             Command::Restore(options) => copy::restore(&options).map(|()| ExitCode::SUCCESS),
             Command::Migrate(options) => copy::migrate(&options).map(|()| ExitCode::SUCCESS),
-            Command::Key(key::Command::Replace(options)) => {
-                key::replace(&options).map(|()| ExitCode::SUCCESS)
+            Command::Key(command) => key::run(&command).map(|()| ExitCode::SUCCESS),
+            Command::Application(application::Command::Secret(options)) => {
+                application::secret(&options).map(|()| ExitCode::SUCCESS)
             }
             Command::HashPassword => hash_password::run().map(|()| ExitCode::SUCCESS),
         }

@@ -89,6 +89,8 @@ pub(super) async fn serve(app: Arc<App>, listener: Listener, closer: Closer) -> 
     });
     let mut at_once = stop.clone();
     let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
+    let signing = Arc::clone(&app.signing);
+    let keeper = tokio::spawn(async move { signing.keep().await });
     let serving = listener.serve(async move {
         let _ = stop.wait_for(|signals| *signals >= 1).await;
     });
@@ -96,7 +98,11 @@ pub(super) async fn serve(app: Arc<App>, listener: Listener, closer: Closer) -> 
         () = serving => {}
         _ = at_once.wait_for(|signals| *signals >= 2) => {}
     }
-    sweeper.abort();
+    for task in [sweeper, keeper] {
+        task.abort();
+        // It is over before the store is closed; that it was ended is no news.
+        let _ = task.await;
+    }
     closer.close().await?;
     info!("stopped");
     Ok(())

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use doorward_core::client::RegistrationPolicy;
 use doorward_core::credentials::SharedEntropy;
-use doorward_core::directory::Directory;
+use doorward_core::directory::{Directory, DirectoryFile, DirectoryProblems};
+use doorward_core::signing_key::SigningAlgorithm;
 use doorward_keys::KeyRing;
 use doorward_store::Opened;
 use doorward_upstream::credentials::web_identity::IdentityTokens;
@@ -61,15 +62,16 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let clock = Arc::new(Clock::system());
 
     let site = site(&config)?;
-    let x5c = config.web_identity.x5c;
-    let signing = Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, x5c));
+    let key_policy = config.key_policy().map_err(|why| anyhow!(why))?;
+    let signing = Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, key_policy);
+    let signing = Arc::new(signing);
     let tokens: Arc<dyn IdentityTokens> = signing.clone();
     let brokers = brokers::configured(&config, site.base(), &tokens, &keys, &entropy).await?;
     if config.brokers.values().any(|broker| broker.kind == BrokerKind::WebIdentity) {
-        signing.signer().await?;
-    } else if let Err(outage) = signing.wrap_anew().await {
-        // Nothing is signed with it here.
-        warn!("the signing key was not looked after: {outage}");
+        signing.start(&[SigningAlgorithm::Rs256]).await?;
+    } else if let Err(outage) = signing.start(&[]).await {
+        // Nothing is signed with them as long as nobody asks.
+        warn!("the signing keys were not looked after: {outage}");
     }
     let sources = config.identity_sources(site.base()).map_err(|why| anyhow!(why))?;
     let identity = Identity::new(sources, store.clone(), clock.clone(), entropy.clone(), &keys);
@@ -77,9 +79,12 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let callers = Callers::configured(&config.iam, site.base())?;
     // Last: a server that cannot start leaves people as they were.
     if let Some(file) = directory {
+        nothing_taken(&config, &file)?;
         run::apply_directory(&*store, file, clock.now()).await?;
     }
-    directory_fits(&config, &*store.directory().await?);
+    let directory = store.directory().await?;
+    directory_fits(&config, &directory);
+    nothing_taken(&config, directory.file())?;
     identity.warm();
     let app = Arc::new(App::new(Parts {
         site,
@@ -117,6 +122,13 @@ fn directory_fits(config: &Config, directory: &Directory) {
     for missing in config.missing_for(directory.file()) {
         warn!("the configuration does not have all that the directory names: {missing}");
     }
+}
+
+/// Refuses a directory whose applications could get role credentials with their own tokens.
+fn nothing_taken(config: &Config, directory: &DirectoryFile) -> anyhow::Result<()> {
+    let taken = config.taken_by(directory);
+    ensure!(taken.is_empty(), DirectoryProblems(taken));
+    Ok(())
 }
 
 pub(super) fn keys(config: &Config, entropy: &SharedEntropy) -> anyhow::Result<KeyRing> {

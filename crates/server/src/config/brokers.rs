@@ -131,14 +131,24 @@ impl BrokerConfig {
 }
 
 /// Whether each service has an audience of its own: a service can present the tokens it gets at every other that takes
-/// their `aud`, and would get the person's credentials there.
+/// their `aud`, and would get the person's credentials there. `issuer` is the audience of this server itself, for which
+/// applications have access tokens.
 ///
 /// # Errors
 /// The key, and what it must be.
-pub(super) fn check_audiences(brokers: &BTreeMap<BrokerName, BrokerConfig>) -> Result<(), String> {
+pub(super) fn check_audiences(
+    brokers: &BTreeMap<BrokerName, BrokerConfig>,
+    issuer: &str,
+) -> Result<(), String> {
     let mut known: HashMap<&str, (&BrokerName, Option<Url>)> = HashMap::new();
     for (name, broker) in brokers {
         let Some(audience) = &broker.audience else { continue };
+        if audience.trim_end_matches('/') == issuer.trim_end_matches('/') {
+            return Err(format!(
+                "brokers.{name}.audience is the public_url, which access tokens of applications are for: the service would \
+                 give role credentials for them; give it another"
+            ));
+        }
         let (first, service) = known.entry(audience).or_insert_with(|| (name, broker.service()));
         if *service != broker.service() {
             return Err(format!(

@@ -1,4 +1,4 @@
-//! The people, accounts and roles that `doorward dev` starts with.
+//! The people, accounts, roles and applications that `doorward dev` starts with.
 
 use doorward_core::directory::DirectoryFile;
 
@@ -11,6 +11,9 @@ const DIRECTORY: &str = include_str!("seed.toml");
 /// not hash them.
 const PASSWORDS: [(&str, &str); 3] =
     [("ada", "analytical-engine"), ("grace", "flow-matic"), ("linus", "penguins")];
+
+/// The secrets of the seeded applications that have one, which are public too.
+const SECRETS: [(&str, &str); 1] = [("demo-web", "demo-web-secret")];
 
 /// The seeded directory.
 ///
@@ -26,8 +29,16 @@ pub fn passwords() -> Vec<(String, String)> {
     PASSWORDS.iter().map(|(name, password)| ((*name).to_owned(), (*password).to_owned())).collect()
 }
 
+/// The `client_id`s of seeded applications and their secrets.
+#[must_use]
+pub fn secrets() -> Vec<(String, String)> {
+    SECRETS.iter().map(|(id, secret)| ((*id).to_owned(), (*secret).to_owned())).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::digest::{SHA256, digest};
+    use doorward_core::application::ClientAuthentication;
     use doorward_core::assignment::Standing;
     use doorward_core::directory::Directory;
     use doorward_core::secret::Password;
@@ -59,6 +70,21 @@ mod tests {
                     .unwrap();
             let principal = standing.principal(&person.user_name, NOW, NOW).unwrap();
             assert!(!principal.accounts().is_empty(), "{}", person.user_name);
+        }
+    }
+
+    #[test]
+    fn the_seeded_applications_have_the_secrets_that_are_told() {
+        let file = super::directory().unwrap();
+        assert_eq!(file.problems(), []);
+        assert_eq!(file.applications.len(), 2);
+        for application in &file.applications {
+            let told = SECRETS.iter().find(|(id, _)| *id == application.client_id.as_str());
+            assert_eq!(told.is_none(), application.authentication == ClientAuthentication::None);
+            if let Some((_, secret)) = told {
+                let hash = digest(&SHA256, secret.as_bytes()).as_ref().try_into().unwrap();
+                assert!(bool::from(application.secret_hashes[0].is(&hash)), "{}", application.client_id);
+            }
         }
     }
 }

@@ -12,10 +12,12 @@ use serde::de::DeserializeOwned;
 
 use crate::config::ConfigError;
 
+mod keys;
 mod node;
 mod toml;
 mod yaml;
 
+use keys::unusable_keys;
 use node::{Member, Mistake, Node, Value};
 
 /// The largest file, in bytes: ten times the largest directory that this is tested with.
@@ -92,8 +94,8 @@ struct Source {
 }
 
 impl Written {
-    /// Reads a file and checks all of it: form, names, references, that every password hash can be used, and that
-    /// every session policy is JSON.
+    /// Reads a file and checks all of it: form, names, references, that every password hash and every public key can be
+    /// used, and that every session policy is JSON.
     ///
     /// # Errors
     /// Everything that is wrong, a line each, with file, line and column.
@@ -119,6 +121,7 @@ impl Written {
         let mut problems = written.directory.problems();
         problems.extend(unusable_hashes(&written.directory));
         problems.extend(unreadable_policies(&written.directory));
+        problems.extend(unusable_keys(&written.directory));
         if problems.is_empty() { Ok(written) } else { Err(written.explained(problems)) }
     }
 
@@ -254,8 +257,10 @@ fn take_passwords(root: &mut Node) -> Result<Vec<(String, String)>, Mistake> {
 fn find(root: &Node, place: Place) -> &Node {
     let steps = [Step::Member(place.list), Step::Element(place.entry)];
     let more = place.member.map(Step::Member).into_iter().chain(place.element.map(Step::Element));
+    let (inner, element) = place.inner.map_or((None, None), |(inner, element)| (Some(inner), element));
+    let inside = inner.map(Step::Member).into_iter().chain(element.map(Step::Element));
     let mut node = root;
-    for step in steps.into_iter().chain(more) {
+    for step in steps.into_iter().chain(more).chain(inside) {
         match step.from(node) {
             Some(next) => node = next,
             None => break,
@@ -288,7 +293,7 @@ fn unusable_hashes(directory: &DirectoryFile) -> Vec<DirectoryProblem> {
         let why = doorward_upstream::identity::local::check_hash(person.password_hash.as_ref()?).err()?;
         let (name, member) = (&person.user_name, "password_hash");
         Some(DirectoryProblem {
-            at: Place { list: "people", entry, member: Some(member), element: None },
+            at: Place::entry("people", entry).member(member),
             what: format!(
                 "person {name}: {member} cannot be used: {why}; `doorward hash-password` makes one"
             ),
@@ -304,7 +309,7 @@ fn unreadable_policies(directory: &DirectoryFile) -> Vec<DirectoryProblem> {
         let why = serde_json::from_str::<serde::de::IgnoredAny>(policy).err()?;
         let (name, member) = (&set.name, "session_policy");
         Some(DirectoryProblem {
-            at: Place { list: "permission_sets", entry, member: Some(member), element: None },
+            at: Place::entry("permission_sets", entry).member(member),
             what: format!("permission set {name}: {member} is no JSON: {why}"),
         })
     };

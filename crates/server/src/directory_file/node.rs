@@ -5,7 +5,10 @@ use std::fmt;
 use doorward_core::directory::nearest;
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
-use serde::forward_to_deserialize_any;
+use serde::{Deserialize as _, forward_to_deserialize_any};
+
+/// The members of a key that are private (RFC 7518 sections 6.2.2, 6.3.2 and 6.4, RFC 8037 section 2).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// A value, and where it begins: a position in the text, in the unit of its [`super::Format`].
 #[derive(Clone, Debug)]
@@ -109,7 +112,22 @@ impl de::Error for Mistake {
     }
 
     fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
+        // The only table with a `kty` is a public key.
+        if PRIVATE.contains(&name) && known.contains(&"kty") {
+            return Self::custom(format!(
+                "`{name}` belongs to the private part of a key, which the application alone may have: write down the public \
+                 part, and make another key if others have seen this one"
+            ));
+        }
         Self::unknown(name, known)
+    }
+
+    /// Without what was found, as of everything that is a value.
+    fn unknown_variant(name: &str, known: &'static [&'static str]) -> Self {
+        let names = known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
+        let nearest = nearest(name, known.iter().map(ToString::to_string));
+        let hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
+        Self::custom(format!("this must be one of {names}{hint}"))
     }
 
     fn missing_field(name: &'static str) -> Self {
@@ -146,9 +164,24 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor.visit_newtype_struct(self)
     }
 
+    /// One of several names.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mistake> {
+        match &self.value {
+            Value::Text(text) => visitor.visit_enum(StrDeserializer::new(text)),
+            // Says of which kind it is.
+            _ => String::deserialize(self).and_then(|text| visitor.visit_enum(StrDeserializer::new(&text))),
+        }
+        .map_err(|mistake: Mistake| mistake.or_at(self.at))
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct enum identifier ignored_any
+        tuple_struct map struct identifier ignored_any
     }
 }
 

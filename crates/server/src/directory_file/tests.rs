@@ -3,8 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use doorward_core::application::{
+    AcceptedIssuer, Application, ClientAuthentication, PublicKey, ScopeDescription, SecretHash,
+    TokenExchangePolicy,
+};
+use doorward_core::client::GrantType;
 use doorward_core::directory::{Account, Assignment, Group, PermissionSet, Person, Plan};
-use doorward_core::ids::{AccountId, BrokerName, GroupName, PersonId, RoleName, SourceName};
+use doorward_core::ids::{
+    AccountId, ApplicationId, BrokerName, GroupName, IssuerName, PersonId, RoleName, SourceName,
+};
+use doorward_core::scope::Scopes;
+use doorward_core::signing_key::SigningAlgorithm;
 use doorward_core::time::Lifetime;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -131,6 +140,74 @@ assignments:
     };
     assert_eq!(mistakes("d.toml", toml), expected([(1, 48), (4, 36), (5, 5), (11, 5), (14, 11)]));
     assert_eq!(mistakes("d.yaml", yaml), expected([(3, 20), (8, 18), (9, 5), (11, 34), (13, 14)]));
+}
+
+#[test]
+fn mistakes_inside_of_an_application_are_at_their_lines() {
+    let toml = "\
+[[applications]]
+client_id = 'web'
+name = 'Web'
+authentication = 'private_key_jwt'
+grants = [
+    'authorization_code',
+    'urn:ietf:params:oauth:grant-type:token-exchange',
+]
+redirect_uris = ['https://web.example/cb', 'http://web.example/cb']
+scopes = ['openid', 'orders']
+everybody = true
+
+[[applications.keys]]
+kty = 'OKP'
+crv = 'Ed25519'
+x = 'AQAB'
+
+[applications.token_exchange]
+subjects_of = ['web', 'wep']
+audiences = ['stock']
+";
+    assert_eq!(
+        mistakes("d.toml", toml),
+        [
+            "line 9, column 44: application web: redirect_uris must be an https URI with a host and without a user name, \
+             an http URI on 127.0.0.1, or one with a private-use scheme that has a dot in it, such as \
+             com.example.app:/signed-in",
+            "line 10, column 10: application web: there is no scope orders; `scopes` of the directory describes those \
+             that are not standard",
+            "line 16, column 5: application web: key 1: x has not the length that this curve's have",
+            "line 19, column 23: application web: there is no application wep; did you mean web?",
+            "line 20, column 14: application web: token_exchange.audiences must be an absolute URI, such as \
+             https://api.example.org or urn:example:api",
+        ]
+    );
+    let yaml = "\
+applications:
+  - client_id: web
+    name: Web
+    authentication: client_secret
+    grants: [implicit]
+  - client_id: job
+    name: Job
+    authentication: private_key_jwt
+    grants: [client_credentials]
+    scopes: [openid]
+    keys:
+      - {kty: EC, crv: P-256, x: AA, y: AA, d: AA}
+  - client_id: api
+    name: API
+    secret_hashes: [hunter2]
+    grants: [client_credentials]
+    scopes: [openid]
+";
+    let found = mistakes("d.yaml", yaml);
+    let ways = "line 4, column 21: this must be one of `none`, `client_secret_basic`, `client_secret_post`, \
+                `private_key_jwt`; did you mean `client_secret_post`?";
+    assert_eq!((found.len(), found[0].as_str()), (3, ways), "{found:?}");
+    let private = "line 12, column 45: `d` belongs to the private part of a key, which the application alone may have: ";
+    assert!(found[1].starts_with(private), "{found:?}");
+    let hash = "line 15, column 21: a secret hash is `sha256:` and 64 hexadecimal digits: ";
+    assert!(found[2].starts_with(hash), "{found:?}");
+    assert!(!found.concat().contains("hunter2"), "{found:?}");
 }
 
 #[test]
@@ -261,6 +338,23 @@ fn a_thousand_mistakes_are_counted() {
     assert_eq!(found[MOST_MISTAKES], "and 900 more mistakes");
 }
 
+#[test]
+fn the_applications_of_the_manual_are_a_directory() {
+    let blocks = |page: &str| -> Vec<String> {
+        let begin = |block: &str| block.split_once("\n```").expect("an end of the block").0.to_owned();
+        page.split("\n```toml\n").skip(1).map(begin).collect()
+    };
+    let people = blocks(include_str!("../../../../docs/operations/directory.md"));
+    let applications = blocks(include_str!("../../../../docs/operations/applications.md"));
+    assert_eq!((people.len(), applications.len()), (1, 6));
+    let directory = parse("d.toml", &[people, applications].concat().join("\n")).unwrap();
+    assert_eq!((directory.applications.len(), directory.scopes.len()), (6, 2));
+    let page = include_str!("../../../../docs/operations/applications.md");
+    for member in serde_json::to_value(&directory.applications[0]).unwrap().as_object().unwrap().keys() {
+        assert!(page.contains(&format!("`{member}`")), "{member}");
+    }
+}
+
 /// Text as people write it, and as nobody does.
 fn text(length: std::ops::Range<usize>) -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec![
@@ -297,6 +391,83 @@ fn text(length: std::ops::Range<usize>) -> impl Strategy<Value = String> {
 fn optional(length: std::ops::Range<usize>) -> impl Strategy<Value = Option<String>> {
     let least = length.start;
     prop::option::of(text(length).prop_map(move |text| format!("{text}{}", "x".repeat(least))))
+}
+
+/// An application with everything in it that one may have.
+fn application() -> impl Strategy<Value = Application> {
+    let texts = |pattern: &'static str| {
+        btree_set(pattern, 1..4).prop_map(|texts| texts.into_iter().collect::<Vec<_>>())
+    };
+    let uris =
+        (texts("https://[a-z]{1,5}(/[!$&-;=?@_~a-z]{0,9})?"), texts("com\\.[a-z0-9]{0,5}[a-z]:/[a-z]{0,5}"));
+    let audiences = (
+        texts("(urn:[a-z]{1,5}:[A-Za-z0-9:/._~-]{1,9}|https://[a-z]{1,9})"),
+        btree_set(text(1..9).prop_map(|text| text + "x"), 1..4),
+    );
+    let seconds = (prop::option::of(60..43_200_u32), prop::option::of(300..7_776_000_u32));
+    let ways = (any::<[bool; 7]>(), 0..4_u8, 0..3_u8, any::<[u8; 32]>());
+    (text(0..20), uris, audiences, seconds, ways).prop_map(|(name, uris, audiences, seconds, ways)| {
+        let (flags, way, algorithm, hash) = ways;
+        let [consent, bound, pushed, exchanges, asserts, impersonation, optional] = flags;
+        let authentication = [
+            ClientAuthentication::None,
+            ClientAuthentication::ClientSecretBasic,
+            ClientAuthentication::ClientSecretPost,
+            ClientAuthentication::PrivateKeyJwt,
+        ][usize::from(way)];
+        let confidential = authentication != ClientAuthentication::None;
+        let key = |kid: &str| PublicKey {
+            kty: "OKP".to_owned(),
+            kid: Some(kid.to_owned()),
+            alg: optional.then(|| "EdDSA".to_owned()),
+            purpose: optional.then(|| "sig".to_owned()),
+            crv: Some("Ed25519".to_owned()),
+            x: Some("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned()),
+            ..PublicKey::default()
+        };
+        let mut grants = vec![GrantType::DeviceCode, GrantType::AuthorizationCode, GrantType::RefreshToken];
+        grants.extend(confidential.then_some(GrantType::ClientCredentials));
+        grants.extend(exchanges.then_some(GrantType::TokenExchange));
+        grants.extend(asserts.then_some(GrantType::JwtBearer));
+        let accepted = AcceptedIssuer {
+            issuer: IssuerName::parse("forge").unwrap(),
+            audiences: audiences.1.into_iter().collect(),
+        };
+        let id = ApplicationId::parse("x").unwrap();
+        let arn = "arn:aws:sso::111122223333:application/ssoins-0123456789abcdef/apl-0123456789abcdef";
+        Application {
+            name: name + "x",
+            arn: optional.then(|| ApplicationId::parse(arn).unwrap()),
+            authentication,
+            secret_hashes: if matches!(way, 1 | 2) { vec![SecretHash::from_bytes(hash)] } else { Vec::new() },
+            keys: if way == 3 { vec![key("a"), key("~ b")] } else { Vec::new() },
+            redirect_uris: uris.0,
+            post_logout_redirect_uris: uris.1,
+            backchannel_logout_uri: optional.then(|| "http://127.0.0.1:8080/no".to_owned()),
+            scopes: Scopes::parse(["null", "openid", "sso-portal:*"]).unwrap(),
+            resource: (optional && confidential).then(|| audiences.0[0].clone()),
+            people: Vec::new(),
+            groups: Vec::new(),
+            everybody: true,
+            consent,
+            access_token_lifetime: seconds.0.map(Lifetime::from_seconds),
+            session_lifetime: seconds.1.map(Lifetime::from_seconds),
+            signing_algorithm: [SigningAlgorithm::Rs256, SigningAlgorithm::Es256, SigningAlgorithm::EdDsa]
+                [usize::from(algorithm)],
+            dpop_bound_access_tokens: bound,
+            require_pushed_authorization_requests: pushed,
+            token_exchange: exchanges.then(|| TokenExchangePolicy {
+                subjects_of: vec![id.clone()],
+                audiences: audiences.0.clone(),
+                impersonation,
+            }),
+            audiences: audiences.0,
+            trusted_issuers: if asserts { vec![accepted] } else { Vec::new() },
+            iam_principals: if confidential { vec!["arn:aws:iam::*:role/*".to_owned()] } else { Vec::new() },
+            grants,
+            client_id: id,
+        }
+    })
 }
 
 /// A directory with everything in it that one may have.
@@ -339,7 +510,20 @@ fn directories() -> impl Strategy<Value = DirectoryFile> {
     let names = |pattern: &'static str| btree_set(pattern, 1..4);
     let lists =
         (btree_map("[!-~ß]{1,12}", person, 1..4), names("[!-~]{1,9}( [a-z]{1,4})?"), names("[0-9]{12}"));
-    (lists, btree_map("[A-Za-z0-9_+=,.@-]{1,9}", set, 1..3)).prop_map(|((people, groups, accounts), sets)| {
+    let described = btree_map("[!#-\\[\\]-~]{1,9}", text(0..20), 0..3);
+    let more = (described, btree_map("[A-Za-z0-9._~:/-]{2,9}", application(), 0..3), any::<bool>());
+    let sets = btree_map("[A-Za-z0-9_+=,.@-]{1,9}", set, 1..3);
+    (lists, sets, more).prop_map(|((people, groups, accounts), sets, (scopes, mut applications, all))| {
+        // One ARN is one application's.
+        applications.values_mut().skip(1).for_each(|application| application.arn = None);
+        let applications = applications.into_iter().map(|(id, mut application)| {
+            application.client_id = ApplicationId::parse(id).unwrap();
+            if let Some(policy) = &mut application.token_exchange {
+                policy.subjects_of = vec![application.client_id.clone()];
+            }
+            application
+        });
+        let mut applications: Vec<Application> = applications.collect();
         let people: BTreeMap<PersonId, Person> =
             people.into_iter().map(|(name, person)| (PersonId::parse(name).unwrap(), person)).collect();
         let groups: Vec<GroupName> = groups.into_iter().map(|name| GroupName::parse(name).unwrap()).collect();
@@ -347,6 +531,12 @@ fn directories() -> impl Strategy<Value = DirectoryFile> {
         let sets: BTreeMap<RoleName, PermissionSet> =
             sets.into_iter().map(|(name, set)| (RoleName::parse(name).unwrap(), set)).collect();
         let names: Vec<PersonId> = people.keys().cloned().collect();
+        for application in applications.iter_mut().filter(|_| !all) {
+            application.everybody = false;
+            (application.people, application.groups) = (names.clone(), groups.clone());
+        }
+        let null = ScopeDescription { name: "null".to_owned(), description: "null".to_owned() };
+        let scope = |(name, text): (String, String)| ScopeDescription { name, description: text + "x" };
         DirectoryFile {
             assignments: vec![Assignment {
                 people: names.clone(),
@@ -367,7 +557,8 @@ fn directories() -> impl Strategy<Value = DirectoryFile> {
                 })
                 .collect(),
             permission_sets: sets.into_iter().map(|(name, set)| PermissionSet { name, ..set }).collect(),
-            ..DirectoryFile::default()
+            scopes: scopes.into_iter().filter(|(name, _)| name != "null").map(scope).chain([null]).collect(),
+            applications,
         }
     })
 }

@@ -3,11 +3,15 @@
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use doorward_core::time::Lifetime;
 use doorward_wire::oauth::metadata;
 
 use super::answer;
 use super::received::Received;
 use crate::oauth;
+
+/// How long the metadata may be kept.
+const CONFIGURATION_AGE: Lifetime = Lifetime::from_seconds(300);
 
 /// `GET /.well-known/openid-configuration`, and the same for OAuth clients.
 pub(crate) async fn configuration(received: Received) -> Response {
@@ -15,21 +19,24 @@ pub(crate) async fn configuration(received: Received) -> Response {
     match app.store.directory().await {
         Ok(directory) => {
             let scopes = directory.file().scopes.iter().map(|described| described.name.as_str());
-            public(metadata::configuration(app.site.base(), scopes))
+            public(metadata::configuration(app.site.base(), scopes), CONFIGURATION_AGE)
         }
         Err(outage) => oauth::failed(outage.into(), id),
     }
 }
 
-/// `GET /.well-known/jwks.json`: the key that signs, if there are brokers for which to sign.
+/// `GET /.well-known/jwks.json`: the keys that sign, signed, and are going to sign.
 pub(crate) async fn key_set(received: Received) -> Response {
-    public(metadata::key_set(received.app.signing.published().as_slice()))
+    let signing = &received.app.signing;
+    public(metadata::key_set(signing.published().as_slice()), signing.max_age())
 }
 
-/// An answer that is the same for everybody, and for a while.
-fn public(body: Vec<u8>) -> Response {
+/// An answer that is the same for everybody, and for so long.
+fn public(body: Vec<u8>, age: Lifetime) -> Response {
     let mut response = answer::json(StatusCode::OK, body);
     oauth::open_to_scripts(&mut response);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    if let Ok(value) = HeaderValue::try_from(format!("public, max-age={}", age.seconds())) {
+        response.headers_mut().insert(CACHE_CONTROL, value);
+    }
     response
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
-use doorward_wire::oauth::metadata::{AUTHORIZATION_SERVER_PATH, CONFIGURATION_PATH, JWKS_PATH};
+use doorward_wire::oauth::metadata::{
+    AUTHORIZATION_SERVER_PATH, CONFIGURATION_PATH, INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH,
+    USERINFO_PATH,
+};
 
 use super::{api, metadata, trouble};
 use crate::app::App;
@@ -20,13 +23,17 @@ pub(super) struct Routes {
 }
 
 /// What every server has.
-fn common() -> [Row; 22] {
-    [
+fn common() -> Vec<Row> {
+    vec![
         // sso-oidc
         ("/client/register", post(api::register_client)),
         // sso-oidc and OAuth: the content type decides
         ("/device_authorization", post(api::start_device_authorization).options(oauth::preflight)),
         ("/token", post(api::create_token).options(oauth::preflight)),
+        // OAuth and OpenID Connect
+        (INTROSPECTION_PATH, post(oauth::introspect::tell)),
+        (REVOCATION_PATH, post(oauth::revoke::end).options(oauth::preflight)),
+        (USERINFO_PATH, get(oauth::userinfo::show).post(oauth::userinfo::show).options(oauth::preflight)),
         // sso
         ("/federation/credentials", get(api::get_role_credentials)),
         ("/assignment/accounts", get(api::list_accounts)),

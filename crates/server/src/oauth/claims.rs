@@ -309,6 +309,7 @@ mod tests {
     }
 
     /// The token of OpenID Connect Core 1.0 appendix A.3 and its hash in A.3's ID token.
+    // Holds: openid-connect-core-3.1.3.6-at-hash
     #[test]
     fn the_hash_of_an_access_token_is_that_of_the_specification() {
         let token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";

@@ -42,7 +42,13 @@ pub(super) fn node(store: Arc<dyn Store>, rate_limits: bool) -> App {
         issuers: crate::issuers::Issuers::default(),
         callers: crate::iam::Callers::default(),
         identity: Identity::new(Vec::new(), store.clone(), clock.clone(), entropy.clone(), &keys),
-        signing: Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, false)),
+        signing: Arc::new(Signing::new(
+            store.clone(),
+            clock.clone(),
+            entropy.clone(),
+            &keys,
+            crate::signing::KeyPolicy::default(),
+        )),
         policy: Policy {
             registration: RegistrationPolicy {
                 redirect_uris: Vec::new(),

@@ -195,7 +195,9 @@ mod tests {
             json!({"kty": "EC", "crv": "P-521", "x": long(66), "y": long(66)}),
             json!("a text"),
             json!(null),
-            ec(EC_X, &EC_Y[1..]),
+            with(ec(EC_X, EC_Y), "crv", "P-384"),
+            ec(&EC_X[..40], EC_Y),
+            ec(EC_X, &EC_Y[..40]),
             ec(EC_X, ""),
             ec(&format!("{EC_X}="), EC_Y),
             // The last letter has two bits that are not of the number: another text, the same bytes.

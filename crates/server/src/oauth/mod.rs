@@ -19,15 +19,19 @@ use crate::http::api;
 use crate::http::received::Received;
 use crate::op::{Caller, Failure};
 
+pub(crate) mod access;
 pub(crate) mod claims;
 pub(crate) mod client;
 pub(crate) mod device;
 pub(crate) mod dpop;
 #[cfg(test)]
 mod fixtures;
+pub(crate) mod introspect;
 mod jws;
 pub(crate) mod once;
+pub(crate) mod revoke;
 pub(crate) mod token;
+pub(crate) mod userinfo;
 
 /// Whether a body is a form: the content type decides which dialect of a path is spoken.
 pub(crate) fn is_form(headers: &HeaderMap) -> bool {

@@ -1,4 +1,5 @@
-//! What may be used once only, on whichever node: the `jti` of somebody else's JWT.
+//! What may be used once only, on whichever node: the `jti` of somebody else's JWT. And which of this server's own were revoked,
+//! which is the same.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use doorward_core::ids::OnceId;
@@ -25,6 +26,8 @@ pub(crate) enum Purpose {
     Assertion,
     /// A presigned GetCallerIdentity.
     CallerIdentity,
+    /// An access token of this server, which is good until it was revoked (RFC 7009).
+    Revocation,
 }
 
 impl Purpose {
@@ -34,6 +37,7 @@ impl Purpose {
             Self::DpopProof => "dpop proof",
             Self::Assertion => "assertion",
             Self::CallerIdentity => "caller identity",
+            Self::Revocation => "revocation",
         }
     }
 }

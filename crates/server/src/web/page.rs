@@ -649,6 +649,7 @@ mod tests {
         Tag { name, attributes, closes, empty }
     }
 
+    // Holds: rfc9700-4.2.4-no-third-parties
     #[test]
     fn no_page_needs_more_than_the_policy_allows() {
         for (page, html) in all() {
@@ -815,6 +816,7 @@ mod tests {
         assert_eq!(target(""), "");
     }
 
+    // Holds: rfc9700-4.2.4-no-third-parties
     #[test]
     fn assets_are_found_by_name_and_fetch_nothing_else() {
         for name in ["doorward.css", "copy.js", "icon.svg"] {

@@ -211,6 +211,7 @@ pub(super) fn local(next: &str) -> String {
 mod tests {
     use super::*;
 
+    // Holds: rfc9700-4.1.3-client-no-open-redirector
     #[test]
     fn nobody_is_sent_anywhere_but_to_our_own_pages() {
         for ours in

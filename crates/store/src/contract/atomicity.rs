@@ -10,10 +10,10 @@ use doorward_core::verdict::Change;
 use tokio::task::JoinSet;
 
 use super::fixtures::{
-    NOW, address, approved, commit, conflicts, device_request, directory_of, end, later, move_request,
-    open_request, person, put_person, replace_directory, replace_keys, request_id, rotate, session,
-    session_id, signing_key, start, stored, stored_directory, stored_federated, stored_keys, stored_request,
-    user_code,
+    NOW, address, approved, commit, conflicts, consents, device_request, directory_of, end, is_used, later,
+    move_request, open_request, person, put_consents, put_person, replace_directory, replace_keys,
+    request_id, rotate, session, session_id, signing_key, start, stored, stored_consents, stored_directory,
+    stored_federated, stored_keys, stored_request, use_once, user_code,
 };
 
 pub(super) async fn rules(open: &impl AsyncFn() -> Arc<dyn Store>) {
@@ -31,6 +31,7 @@ async fn a_commit_of_nothing_succeeds(store: &Arc<dyn Store>) {
 async fn one_failed_guard_leaves_nothing(store: &Arc<dyn Store>) {
     commit(store, [start(1), start(2), open_request(1), replace_directory(0, &["alice"])]).await;
     commit(store, [put_person(0, "alice"), replace_keys(0, &[1])]).await;
+    commit(store, [put_consents(0, "alice", &["shop"]), use_once(1)]).await;
     let good = || {
         vec![
             open_request(2),
@@ -42,6 +43,9 @@ async fn one_failed_guard_leaves_nothing(store: &Arc<dyn Store>) {
             put_person(0, "bob"),
             put_person(1, "alice"),
             replace_keys(1, &[2]),
+            put_consents(0, "bob", &["shop"]),
+            put_consents(1, "alice", &[]),
+            use_once(2),
         ]
     };
     let bad = [
@@ -56,6 +60,10 @@ async fn one_failed_guard_leaves_nothing(store: &Arc<dyn Store>) {
         put_person(1, "carol"),
         replace_keys(0, &[3]),
         replace_keys(3, &[3]),
+        put_consents(0, "alice", &[]),
+        put_consents(3, "alice", &[]),
+        put_consents(1, "carol", &[]),
+        use_once(1),
     ];
     for bad in bad {
         for place in 0..=good().len() {
@@ -77,6 +85,9 @@ async fn one_failed_guard_leaves_nothing(store: &Arc<dyn Store>) {
             assert_eq!(stored_federated(store, "alice").await.0, 1);
             assert_eq!(stored_federated(store, "bob").await, (0, None));
             assert_eq!(stored_keys(store).await, SigningKeys { version: 1, keys: vec![signing_key(1)] });
+            assert_eq!(stored_consents(store, "alice").await, (1, consents(&["shop"])));
+            assert_eq!(stored_consents(store, "bob").await, (0, consents(&[])));
+            assert_eq!((is_used(store, 1).await, is_used(store, 2).await), (true, false));
         }
     }
     commit(store, good()).await;
@@ -88,6 +99,9 @@ async fn one_failed_guard_leaves_nothing(store: &Arc<dyn Store>) {
     assert_eq!(stored_federated(store, "alice").await.0, 2);
     assert_eq!(stored_federated(store, "bob").await.0, 1);
     assert_eq!(stored_keys(store).await, SigningKeys { version: 2, keys: vec![signing_key(2)] });
+    assert_eq!(stored_consents(store, "alice").await, (2, consents(&[])));
+    assert_eq!(stored_consents(store, "bob").await, (1, consents(&["shop"])));
+    assert!(is_used(store, 2).await);
 }
 
 async fn later_changes_of_a_commit_see_the_earlier(store: &Arc<dyn Store>) {

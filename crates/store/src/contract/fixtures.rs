@@ -4,14 +4,17 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use doorward_core::client::{GrantType, KnownClient, Registration};
+use doorward_core::consent::{Consent, Consents};
 use doorward_core::device::{DeviceRequest, DeviceState, Requester};
 use doorward_core::directory::{Departures, Directory, DirectoryFile, Person};
 use doorward_core::federated::{FederatedPerson, Sources};
 use doorward_core::grant::TokenRequest;
-use doorward_core::ids::{ClientId, DeviceRequestId, GroupName, PersonId, SessionId, SourceName};
+use doorward_core::ids::{
+    ApplicationId, ClientId, DeviceRequestId, GroupName, OnceId, PersonId, SessionId, SourceName,
+};
 use doorward_core::scope::Scopes;
-use doorward_core::secret::UserCodeHash;
-use doorward_core::session::{Holder, Session, SessionState};
+use doorward_core::secret::{KeyThumbprint, UserCodeHash};
+use doorward_core::session::{Holder, Session, SessionState, Terms};
 use doorward_core::signing_key::{SigningAlgorithm, SigningKey, SigningKeys};
 use doorward_core::store::{CommitError, Store};
 use doorward_core::time::{Lifetime, Lifetimes, Timestamp};
@@ -53,6 +56,12 @@ pub fn request_id(n: u64) -> DeviceRequestId {
     DeviceRequestId::from_bytes(bytes(n))
 }
 
+/// The `n`th thing that may be used once.
+#[must_use]
+pub fn once_id(n: u64) -> OnceId {
+    OnceId::from_bytes(bytes(n))
+}
+
 /// The `n`th user code.
 #[must_use]
 pub fn user_code(n: u64) -> UserCodeHash {
@@ -87,6 +96,24 @@ pub fn session(n: u64) -> Session {
         state: SessionState::Live,
         terms: None,
     }
+}
+
+/// What a session can be agreed on beside its scopes: something of everything.
+#[must_use]
+pub fn terms() -> Terms {
+    Terms {
+        audiences: vec!["https://api.example.com/".into()],
+        dpop_key: Some(KeyThumbprint::from_bytes([9; 32])),
+        browser: Some(session_id(99)),
+        amr: vec!["pwd".into(), "otp".into()],
+        acr: Some("urn:example:gold".into()),
+    }
+}
+
+/// The `n`th session, with [`terms`].
+#[must_use]
+pub fn session_with_terms(n: u64) -> Session {
+    Session { terms: Some(Arc::new(terms())), ..session(n) }
 }
 
 /// The `n`th device request: pending, ten minutes from [`NOW`].
@@ -199,6 +226,7 @@ pub fn signing_key(n: u8) -> SigningKey {
         id: format!("key {n}"),
         algorithm: SigningAlgorithm::Rs256,
         made_at: later(n.into()),
+        signs_from: later(n.into()),
         sealed: "sealed".into(),
         certificate: vec![n; 3],
     }
@@ -208,6 +236,29 @@ pub fn signing_key(n: u8) -> SigningKey {
 #[must_use]
 pub fn put_person(from: u64, name: &str) -> Change {
     Change::PutFederatedPerson { from, person: Box::new(federated_person(name)) }
+}
+
+/// What somebody agreed to: the same scopes for each of these applications, without asking again.
+#[must_use]
+pub fn consents(applications: &[&str]) -> Consents {
+    let consent = || Consent {
+        scopes: scopes("openid profile"),
+        audiences: vec!["https://api.example.com/".into()],
+        given_at: later(4),
+    };
+    applications.iter().map(|name| (ApplicationId::parse(*name).unwrap(), consent())).collect()
+}
+
+/// The change that puts the [`consents`] of the person with this user name.
+#[must_use]
+pub fn put_consents(from: u64, name: &str, applications: &[&str]) -> Change {
+    Change::PutConsents { from, person: person(name), consents: Box::new(consents(applications)) }
+}
+
+/// The change that uses the `n`th of what may be used once; a minute later it may be forgotten.
+#[must_use]
+pub fn use_once(n: u64) -> Change {
+    Change::Use { id: once_id(n), until: later(60) }
 }
 
 /// The change that replaces the signing keys by these.
@@ -288,4 +339,14 @@ pub async fn stored_federated(store: &Arc<dyn Store>, name: &str) -> (u64, Optio
 /// The signing keys as the store has them.
 pub async fn stored_keys(store: &Arc<dyn Store>) -> SigningKeys {
     store.signing_keys().await.unwrap()
+}
+
+/// The consents that the store has of the person with this user name, and their version.
+pub async fn stored_consents(store: &Arc<dyn Store>, name: &str) -> (u64, Consents) {
+    store.consents(&person(name)).await.unwrap()
+}
+
+/// Whether the store says that the `n`th of what may be used once was used.
+pub async fn is_used(store: &Arc<dyn Store>, n: u64) -> bool {
+    store.used(once_id(n)).await.unwrap()
 }

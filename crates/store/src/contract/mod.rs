@@ -11,17 +11,21 @@ mod atomicity;
 mod devices;
 mod directories;
 pub mod fixtures;
+mod once;
 mod races;
 mod records;
 mod sessions;
+mod terms;
 
 /// Runs every rule on stores of their own, which `open` makes: empty, and of the backend to be tested. Needs a
 /// tokio runtime of several threads, or the races are none.
 pub async fn suite(open: impl AsyncFn() -> Arc<dyn Store>) {
     devices::rules(&open).await;
     sessions::rules(&open).await;
+    terms::rules(&open).await;
     directories::rules(&open).await;
     records::rules(&open).await;
+    once::rules(&open).await;
     atomicity::rules(&open).await;
     races::rules(&open).await;
     allowances::rules(&open).await;

@@ -62,7 +62,7 @@ pub(super) async fn race<T: Send + 'static, F: Future<Output = T> + Send + 'stat
 }
 
 /// Commits what `changes` makes, many times at once; exactly one must win and all others must be conflicts.
-async fn one_wins(store: &Arc<dyn Store>, changes: impl Fn(usize) -> Vec<Change>) {
+pub(super) async fn one_wins(store: &Arc<dyn Store>, changes: impl Fn(usize) -> Vec<Change>) {
     let outcomes = race(store, |store, n| {
         let changes = changes(n);
         async move { store.commit(changes).await }

@@ -32,7 +32,7 @@ pub struct Copied {
     pub sessions: u64,
     /// How many device requests.
     pub device_requests: u64,
-    /// How many signing keys and people of identity sources, all keys counted as one.
+    /// How many signing keys, people of identity sources, and people who consented to something; all keys counted as one.
     pub records: u64,
     /// The version of the directory; 0 when there never was one.
     pub directory_version: u64,
@@ -176,7 +176,7 @@ impl Copy<'_> {
 
     async fn keep(&mut self, verified: Verified) -> Result<Copied, CopyError> {
         let Verified { target, written, counts } = verified;
-        let Counts { sessions, device_requests, records, directory_version } = counts;
+        let Counts { sessions, device_requests, records, directory_version, used: _ } = counts;
         self.report(Step::Keeping, sessions, sessions);
         drop(written);
         let bytes = target.keep().await?;

@@ -4,8 +4,9 @@ use std::fmt;
 
 use doorward_core::device::DeviceRequest;
 use doorward_core::directory::{Departures, Directory, DirectoryFile};
-use doorward_core::ids::{DeviceRequestId, SessionId};
+use doorward_core::ids::{DeviceRequestId, OnceId, SessionId};
 use doorward_core::session::Session;
+use doorward_core::time::Timestamp;
 
 use super::error::CopyError;
 use crate::columns::BadRow;
@@ -17,9 +18,15 @@ pub(crate) const PAGE: usize = 4096;
 /// Anything that a store keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
-    Directory { version: u64, file: Box<DirectoryFile>, departed: Departures },
+    Directory {
+        version: u64,
+        file: Box<DirectoryFile>,
+        departed: Departures,
+    },
     Record(RecordKey, Record),
     DeviceRequest(DeviceRequest),
+    /// What was used once, and when it may be forgotten.
+    Used(OnceId, Timestamp),
     Session(Session),
 }
 
@@ -29,6 +36,7 @@ pub(crate) enum Key {
     Directory,
     Record(RecordKey),
     DeviceRequest(DeviceRequestId),
+    Used(OnceId),
     Session(SessionId),
 }
 
@@ -38,6 +46,7 @@ pub(crate) enum Place {
     Directory,
     Records(Option<RecordKey>),
     DeviceRequests(Option<DeviceRequestId>),
+    Used(Option<OnceId>),
     Sessions(Option<SessionId>),
 }
 
@@ -47,11 +56,13 @@ impl Place {
     pub(crate) fn next(&self, rows: &[Row]) -> Option<Self> {
         match (rows.last(), self) {
             (Some(Row::Session(session)), _) => Some(Self::Sessions(Some(session.id))),
+            (Some(Row::Used(id, _)), _) => Some(Self::Used(Some(*id))),
             (Some(Row::DeviceRequest(request)), _) => Some(Self::DeviceRequests(Some(request.id))),
             (Some(Row::Record(key, _)), _) => Some(Self::Records(Some(key.clone()))),
             (Some(Row::Directory { .. }), _) | (None, Self::Directory) => Some(Self::Records(None)),
             (None, Self::Records(_)) => Some(Self::DeviceRequests(None)),
-            (None, Self::DeviceRequests(_)) => Some(Self::Sessions(None)),
+            (None, Self::DeviceRequests(_)) => Some(Self::Used(None)),
+            (None, Self::Used(_)) => Some(Self::Sessions(None)),
             (None, Self::Sessions(_)) => None,
         }
     }
@@ -77,6 +88,7 @@ impl Row {
             Self::Directory { .. } => Key::Directory,
             Self::Record(key, _) => Key::Record(key.clone()),
             Self::DeviceRequest(request) => Key::DeviceRequest(request.id),
+            Self::Used(id, _) => Key::Used(*id),
             Self::Session(session) => Key::Session(session.id),
         }
     }
@@ -91,6 +103,7 @@ impl fmt::Display for Key {
                 write!(f, "record {kind} {key}")
             }
             Self::DeviceRequest(id) => write!(f, "device request {id}"),
+            Self::Used(id) => write!(f, "what was used once, {id}"),
             Self::Session(id) => write!(f, "session {id}"),
         }
     }
@@ -102,16 +115,18 @@ pub(crate) struct Counts {
     pub(crate) sessions: u64,
     pub(crate) device_requests: u64,
     pub(crate) records: u64,
+    pub(crate) used: u64,
     pub(crate) directory_version: u64,
 }
 
 impl Counts {
     /// Refuses a place that holds anything.
     pub(crate) fn none_at(&self, place: &str) -> Result<(), CopyError> {
-        let Self { sessions, device_requests, records, directory_version } = *self;
+        let Self { sessions, device_requests, records, used, directory_version } = *self;
         let what = match (sessions, device_requests, directory_version, records) {
-            (0, 0, 0, 0) => return Ok(()),
-            (0, 0, 0, records) => format!("signing keys or people of identity sources ({records})"),
+            (0, 0, 0, 0) if used == 0 => return Ok(()),
+            (0, 0, 0, 0) => format!("what was used once ({used})"),
+            (0, 0, 0, records) => format!("signing keys, consents or people of identity sources ({records})"),
             (0, 0, version, _) => format!("a directory (version {version})"),
             (0, requests, ..) => format!("device requests ({requests})"),
             (sessions, ..) => format!("sessions ({sessions})"),
@@ -124,6 +139,7 @@ impl Counts {
             Row::Directory { version, .. } => self.directory_version = *version,
             Row::Record(..) => self.records += 1,
             Row::DeviceRequest(_) => self.device_requests += 1,
+            Row::Used(..) => self.used += 1,
             Row::Session(_) => self.sessions += 1,
         }
     }

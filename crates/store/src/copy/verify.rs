@@ -100,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_row_that_differs_is_named() {
-        let whole = Counts { sessions: 3, device_requests: 2, records: 0, directory_version: 0 };
+        let whole = Counts { sessions: 3, device_requests: 2, records: 0, used: 0, directory_version: 0 };
         assert_eq!(compared("").await, Ok(whole));
         let mut ids = [1, 2, 3].map(session_id);
         ids.sort();
@@ -117,7 +117,7 @@ mod tests {
         for (id, edit) in ["00000000000000000000000000000000", "ffffffffffffffffffffffffffffffff"].map(|id| {
             let edit = format!(
                 "INSERT INTO head SELECT x'{id}', 9, 0, 0, NULL, NULL; INSERT INTO session SELECT 9, x'{id}', person, \
-                 client, client_name, scopes, created_at, authenticated_at, expires_at FROM session WHERE seq = 1"
+                 client, client_name, scopes, created_at, authenticated_at, expires_at, terms FROM session WHERE seq = 1"
             );
             (id, edit)
         }) {

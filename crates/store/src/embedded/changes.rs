@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use doorward_core::device::{DeviceRequest, DeviceState};
 use doorward_core::directory::{Departures, Directory, DirectoryFile};
-use doorward_core::ids::{DeviceRequestId, SessionId};
+use doorward_core::ids::{DeviceRequestId, OnceId, SessionId};
 use doorward_core::session::{Holder, Session, SessionState};
 use doorward_core::store::{CommitError, Outage};
 use doorward_core::time::Timestamp;
@@ -17,6 +17,7 @@ use super::rows::{self, ReadError, sql_limit};
 use super::unfolded::{self, Head};
 use crate::columns::{device_state_columns, end_reason_column, session_state_columns};
 use crate::records::{Put, Record, RecordKey};
+use crate::terms;
 
 /// Why changes were not made.
 pub(super) enum Stop {
@@ -126,8 +127,12 @@ impl<'a> Group<'a> {
             Change::PutFederatedPerson { from, ref person } => {
                 put_record(self.connection, Put::federated_person(from, person))
             }
-            Change::PutConsents { .. } | Change::Use { .. } => {
-                Err(Stop::Refused(Outage("not kept yet".into()).into()))
+            Change::PutConsents { from, ref person, ref consents } => {
+                put_record(self.connection, Put::consents(from, person, consents))
+            }
+            Change::Use { id, until } => {
+                use_once(self.connection, id, until)?;
+                Ok(Effect::Used)
             }
             Change::ReplaceSigningKeys { from, ref keys } => {
                 put_record(self.connection, Put::signing_keys(from, keys))
@@ -253,6 +258,19 @@ pub(super) fn forget_session(connection: &Connection, seq: i64) -> rusqlite::Res
     Ok(Effect::SessionForgotten(SessionId::from_bytes(id)))
 }
 
+/// Forgets at most `limit` of what was used once and is of no use to anybody by now. Answers how many.
+pub(super) fn sweep_used(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+    let sql = "DELETE FROM used_once WHERE id IN \
+               (SELECT id FROM used_once WHERE until <= ?1 ORDER BY until LIMIT ?2)";
+    execute(connection, sql, params![now.millis(), sql_limit(limit)])
+}
+
+/// Notes that something was used.
+pub(super) fn use_once(connection: &Connection, id: OnceId, until: Timestamp) -> Result<(), Stop> {
+    let sql = "INSERT INTO used_once (id, until) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    guarded(connection, sql, params![id.as_bytes(), until.millis()])
+}
+
 fn move_device_request(
     connection: &Connection,
     id: DeviceRequestId,
@@ -302,7 +320,7 @@ pub(super) fn start_session(connection: &Connection, session: &Session) -> Resul
     let seq: Option<i64> = statement.query_row(head, |row| row.get(0)).optional()?;
     let seq = seq.ok_or(Stop::Refused(CommitError::Conflict))?;
     let sql = "INSERT INTO session (seq, id, person, client, client_name, scopes, created_at, \
-               authenticated_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+               authenticated_at, expires_at, terms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     let (client, client_name) = match &session.holder {
         Holder::Browser => (None, None),
         Holder::Client { id, name } => (Some(*id.as_bytes()), Some(name)),
@@ -317,6 +335,7 @@ pub(super) fn start_session(connection: &Connection, session: &Session) -> Resul
         session.created_at.millis(),
         session.authenticated_at.millis(),
         session.expires_at.millis(),
+        session.terms.as_deref().map(terms::column),
     ];
     execute(connection, sql, values)?;
     Ok(())

@@ -83,8 +83,9 @@ impl Snapshot {
         self.read(move |connection| {
             let (sessions, device_requests) = rows::count(connection)?;
             let records = if schema < 3 { 0 } else { rows::count_records(connection)? };
+            let used = if schema < 4 { 0 } else { rows::count_used(connection)? };
             let directory_version = schema::directory(connection, schema)?.version();
-            Ok(Counts { sessions, device_requests, records, directory_version })
+            Ok(Counts { sessions, device_requests, records, used, directory_version })
         })
         .await
     }
@@ -103,8 +104,13 @@ impl Snapshot {
                     let requests = rows::device_requests_after(connection, after, PAGE)?;
                     requests.into_iter().map(Row::DeviceRequest).collect()
                 }
+                Place::Used(_) if schema < 4 => Vec::new(),
+                Place::Used(after) => {
+                    let used = rows::used_after(connection, after, PAGE)?;
+                    used.into_iter().map(|(id, until)| Row::Used(id, until)).collect()
+                }
                 Place::Sessions(after) => {
-                    let mut sessions = rows::sessions_after(connection, after, PAGE)?;
+                    let mut sessions = rows::sessions_after(connection, schema, after, PAGE)?;
                     unfolded.advance(&mut sessions);
                     sessions.into_iter().map(Row::Session).collect()
                 }
@@ -304,6 +310,7 @@ fn insert(connection: &Connection, row: Row) -> Result<(), Stop> {
             changes::insert_record(connection, &key, version, &content)
         }
         Row::DeviceRequest(request) => changes::open_device_request(connection, &request),
+        Row::Used(id, until) => changes::use_once(connection, id, until),
         Row::Session(session) => changes::start_session(connection, &session),
     }
 }

@@ -6,8 +6,8 @@
 //!   rest of the group goes through.
 //! - Rotations are appended to a log, one row for a whole group, and folded into the table of sessions' heads later, in
 //!   the order of their ids: `unfolded.rs` says why, `fold.rs` how.
-//! - Device requests and the directory are read from memory, sessions and records through bounded caches. Only the writer
-//!   fills them, after the COMMIT and before it answers, so no reader sees what is not committed and every reader
+//! - Device requests and the directory are read from memory, sessions and records through bounded caches, and what was used
+//!   once from the disk. Only the writer fills them, after the COMMIT and before it answers, so no reader sees what is not committed and every reader
 //!   sees what was answered.
 //! - Another process may replace the directory, and nothing else, while this one runs: `guest.rs`.
 //! - Allowances are in memory alone, and whole again after a restart: whoever could restart the server over and over
@@ -20,10 +20,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use doorward_core::consent::Consents;
 use doorward_core::device::DeviceRequest;
 use doorward_core::directory::Directory;
 use doorward_core::federated::FederatedPerson;
-use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
+use doorward_core::ids::{DeviceRequestId, OnceId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
 use doorward_core::signing_key::SigningKeys;
@@ -204,15 +205,13 @@ impl Store for EmbeddedStore {
         record.federated_person(id).map_err(|bad| self.unreadable(bad))
     }
 
-    async fn consents(
-        &self,
-        _person: &doorward_core::ids::PersonId,
-    ) -> Result<(u64, doorward_core::consent::Consents), Outage> {
-        Err(Outage("not kept yet".into()))
+    async fn consents(&self, person: &PersonId) -> Result<(u64, Consents), Outage> {
+        let record = self.record(RecordKey::Consents(person.clone())).await?;
+        record.consents(person).map_err(|bad| self.unreadable(bad))
     }
 
-    async fn used(&self, _id: doorward_core::ids::OnceId) -> Result<bool, Outage> {
-        Err(Outage("not kept yet".into()))
+    async fn used(&self, id: OnceId) -> Result<bool, Outage> {
+        self.readers.read(move |connection| rows::used(connection, id)).await
     }
 
     async fn signing_keys(&self) -> Result<SigningKeys, Outage> {

@@ -59,6 +59,7 @@ pub(super) enum Effect {
     SessionForgotten(SessionId),
     DirectoryReplaced(Arc<Directory>),
     RecordPut(RecordKey, Record),
+    Used,
 }
 
 impl Published {
@@ -131,6 +132,8 @@ impl Published {
                     self.unfolded().remove(id);
                 }
                 Effect::RecordPut(key, record) => self.keep_record(key, Arc::new(record)),
+                // That is read from the disk.
+                Effect::Used => {}
                 Effect::DirectoryReplaced(directory) => self.show_directory(Ok(directory)),
             }
         }

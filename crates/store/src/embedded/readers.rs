@@ -10,7 +10,8 @@ use tokio::sync::Semaphore;
 use super::files::connect_reader;
 use super::rows::ReadError;
 
-/// How many read at a time. These are the pages that list a person's sessions, so few do.
+/// How many read at a time. These are the pages that list a person's sessions, and whether something
+/// was used, which is a moment's work: few do.
 const READERS: u32 = 2;
 
 /// A pool of connections, opened when first needed.

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use doorward_core::device::{DeviceRequest, Requester};
-use doorward_core::ids::{ClientId, DeviceRequestId, PersonId, SessionId};
+use doorward_core::ids::{ClientId, DeviceRequestId, OnceId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
 use doorward_core::store::Outage;
@@ -17,6 +18,7 @@ use super::unfolded::{self, Unfolded};
 use crate::columns::{self, BadColumn, BadRow};
 use crate::devices::DeviceTable;
 use crate::records::{Record, RecordKey};
+use crate::terms;
 
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +58,16 @@ pub(super) fn examine(connection: &Connection) -> Result<(), ReadError> {
 /// The columns of a session, from `session` as `s` and `head` as `h`.
 macro_rules! select_session {
     ($id:literal, $from:literal) => {
+        select_session!($id, "s.terms", $from)
+    };
+    ($id:literal, $terms:literal, $from:literal) => {
         concat!(
             "SELECT ",
             $id,
             " AS id, s.person, s.client, s.client_name, s.scopes, s.created_at, s.authenticated_at, \
-             s.expires_at, h.generation, h.rotated_at, h.ended_at, h.end_reason FROM ",
+             s.expires_at, h.generation, h.rotated_at, h.ended_at, h.end_reason, ",
+            $terms,
+            " AS terms FROM ",
             $from
         )
     };
@@ -164,16 +171,24 @@ pub(super) fn device_requests(connection: &Connection) -> Result<DeviceTable, Re
     Ok(table)
 }
 
-/// The sessions that come after this one in the order of their ids, at most `limit`.
+/// The sessions that come after this one in the order of their ids, at most `limit`, from a database of this version or one
+/// before.
 pub(super) fn sessions_after(
     connection: &Connection,
+    schema: i64,
     after: Option<SessionId>,
     limit: usize,
 ) -> Result<Vec<Session>, ReadError> {
-    let sql = select_session!(
-        "h.id",
-        "head h LEFT JOIN session s ON s.seq = h.seq WHERE h.id > ?1 ORDER BY h.id LIMIT ?2"
-    );
+    macro_rules! select_after {
+        ($terms:literal) => {
+            select_session!(
+                "h.id",
+                $terms,
+                "head h LEFT JOIN session s ON s.seq = h.seq WHERE h.id > ?1 ORDER BY h.id LIMIT ?2"
+            )
+        };
+    }
+    let sql = if schema < 4 { select_after!("NULL") } else { select_after!("s.terms") };
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows =
         statement.query(params![after_id(after.as_ref().map(SessionId::as_bytes)), sql_limit(limit)])?;
@@ -219,6 +234,36 @@ pub(super) fn count(connection: &Connection) -> Result<(u64, u64), ReadError> {
     Ok((sessions, requests))
 }
 
+/// Whether this was used.
+pub(super) fn used(connection: &Connection, id: OnceId) -> Result<bool, ReadError> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM used_once WHERE id = ?1")?;
+    Ok(statement.exists([id.as_bytes()])?)
+}
+
+/// What was used once and comes after this in the order of the ids, at most `limit`.
+pub(super) fn used_after(
+    connection: &Connection,
+    after: Option<OnceId>,
+    limit: usize,
+) -> Result<Vec<(OnceId, Timestamp)>, ReadError> {
+    let sql = "SELECT id, until FROM used_once WHERE id > ?1 ORDER BY id LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows =
+        statement.query(params![after_id(after.as_ref().map(OnceId::as_bytes)), sql_limit(limit)])?;
+    let mut used = Vec::new();
+    while let Some(row) = rows.next()? {
+        let columns = Columns { row, table: "used_once" };
+        used.push((OnceId::from_bytes(columns.get("id")?), columns.time("until")?));
+    }
+    Ok(used)
+}
+
+/// How much of what was used once is kept.
+pub(super) fn count_used(connection: &Connection) -> Result<u64, ReadError> {
+    let count: i64 = connection.query_row("SELECT count(*) FROM used_once", [], |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
 /// How many records there are.
 pub(super) fn count_records(connection: &Connection) -> Result<u64, ReadError> {
     let count: i64 = connection.query_row("SELECT count(*) FROM record", [], |row| row.get(0))?;
@@ -246,6 +291,7 @@ fn read_session(row: &Row<'_>) -> Result<Session, BadRow> {
     let holder = columns::holder(columns.get("client")?, columns.get("client_name")?);
     let end_reason = columns.get::<Option<String>>("end_reason")?;
     let state = columns::session_state(columns.get("ended_at")?, end_reason.as_deref());
+    let terms = columns.get::<Option<String>>("terms")?.map(|text| terms::read(&text)).transpose();
     Ok(Session {
         id: SessionId::from_bytes(columns.get("id")?),
         person: columns.person()?,
@@ -257,7 +303,7 @@ fn read_session(row: &Row<'_>) -> Result<Session, BadRow> {
         generation: columns.get("generation")?,
         rotated_at: columns.time("rotated_at")?,
         state: columns.read(state)?,
-        terms: None,
+        terms: columns.read(terms)?.map(Arc::new),
     })
 }
 

@@ -17,7 +17,7 @@ use crate::columns::BadRow;
 use crate::open::OpenError;
 
 /// The version of the schema that this server reads and writes.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// Times are milliseconds since the Unix epoch; ids and hashes are 16 bytes.
 const SCHEMA: &str = "
@@ -95,6 +95,18 @@ const RECORDS: &str = "
     ) STRICT;
 ";
 
+/// What version 4 added. Terms are JSON too, and only sessions of applications have any. What was used once is a hash, and when
+/// it may be forgotten.
+const TERMS: &str = "
+    ALTER TABLE session ADD COLUMN terms TEXT;
+
+    CREATE TABLE used_once (
+        id BLOB PRIMARY KEY,
+        until INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX used_once_by_time ON used_once (until);
+";
+
 /// Why a database is not used.
 pub(super) enum Refusal {
     /// It is not ours.
@@ -130,8 +142,9 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), Refusal> {
     write_ahead(connection)?;
     match version {
         None => create(connection)?,
-        Some(1) => migrate(connection, &format!("{ROTATIONS} {RECORDS}"))?,
-        Some(2) => migrate(connection, RECORDS)?,
+        Some(1) => migrate(connection, &format!("{ROTATIONS} {RECORDS} {TERMS}"))?,
+        Some(2) => migrate(connection, &format!("{RECORDS} {TERMS}"))?,
+        Some(3) => migrate(connection, TERMS)?,
         Some(_) => {}
     }
     // What the log has from before may have been read from memory and not from the disk, if its last sync failed. So it
@@ -166,7 +179,10 @@ pub(super) fn version(connection: &Connection) -> Result<Option<i64>, Refusal> {
 
 /// Makes the schema in an empty database.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
-    migrate(connection, &format!("{SCHEMA} {ROTATIONS} {RECORDS} INSERT INTO meta VALUES ({VERSION});"))
+    migrate(
+        connection,
+        &format!("{SCHEMA} {ROTATIONS} {RECORDS} {TERMS} INSERT INTO meta VALUES ({VERSION});"),
+    )
 }
 
 fn migrate(connection: &Connection, sql: &str) -> rusqlite::Result<()> {

@@ -424,16 +424,21 @@ impl Writer {
         let requests = self.published.devices().forgettable(now, limit);
         let swept = self.transaction(false, |connection| changes::sweep_requests(connection, &requests));
         let mut effects = swept.map_err(|undone| undone.outage)?;
-        let limit = limit - effects.len();
-        match self.transaction(false, |connection| changes::sweep_sessions(connection, now, limit)) {
+        let left = limit - effects.len();
+        match self.transaction(false, |connection| changes::sweep_sessions(connection, now, left)) {
             Ok(sessions) => effects.extend(sessions),
             // Those on a damaged page stay, and the others go.
-            Err(undone) if undone.damage => effects.extend(self.sweep_apart(now, limit)?),
+            Err(undone) if undone.damage => effects.extend(self.sweep_apart(now, left)?),
             Err(undone) => return Err(undone.outage),
         }
-        let gone = effects.len();
+        let (gone, left) = (effects.len(), limit - effects.len());
+        // Whatever comes of the rest.
         self.published.publish(effects);
-        Ok(gone)
+        if left == 0 {
+            return Ok(gone);
+        }
+        let used = self.transaction(false, |connection| changes::sweep_used(connection, now, left));
+        Ok(gone + used.map_err(|undone| undone.outage)?)
     }
 
     fn sweep_apart(&mut self, now: Timestamp, limit: usize) -> Result<Vec<Effect>, Outage> {

@@ -2,8 +2,10 @@
 
 use doorward_core::device::DeviceRequest;
 use doorward_core::directory::{Departures, Directory, DirectoryFile};
+use doorward_core::ids::OnceId;
 use doorward_core::session::{Holder, Session};
 use doorward_core::store::Outage;
+use doorward_core::time::Timestamp;
 use doorward_core::verdict::Change;
 use uuid::Uuid;
 
@@ -11,6 +13,7 @@ use super::lanes::Rotation;
 use super::statement::{Statement, Value, value};
 use crate::columns::{device_state_columns, end_reason_column, session_state_columns};
 use crate::records::{Put, RecordKey};
+use crate::terms;
 
 /// The statement that makes `change`.
 ///
@@ -45,7 +48,10 @@ pub(super) fn statement(change: Change) -> Result<Statement, Outage> {
         },
         Change::ReplaceDirectory { from, file, departed } => replace_directory(from, *file, departed)?,
         Change::PutFederatedPerson { from, person } => put_record(Put::federated_person(from, &person)?),
-        Change::PutConsents { .. } | Change::Use { .. } => return Err(Outage("not kept yet".into())),
+        Change::PutConsents { from, person, consents } => {
+            put_record(Put::consents(from, &person, &consents)?)
+        }
+        Change::Use { id, until } => use_once(id, until),
         Change::ReplaceSigningKeys { from, keys } => put_record(Put::signing_keys(from, &keys)?),
     })
 }
@@ -119,8 +125,8 @@ pub(super) fn start_session(session: Session) -> Statement {
     };
     Statement {
         sql: "INSERT INTO session (id, person, client, client_name, scopes, created_at, authenticated_at, \
-              expires_at, generation, rotated_at, ended_at, end_reason) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+              expires_at, generation, rotated_at, ended_at, end_reason, terms) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
         values: vec![
             value(Uuid::from_bytes(*session.id.as_bytes())),
             bytes(Some(session.person.as_str())),
@@ -134,7 +140,16 @@ pub(super) fn start_session(session: Session) -> Statement {
             value(session.rotated_at.millis()),
             value(ended_at),
             value(end_reason),
+            value(session.terms.as_deref().map(terms::column)),
         ],
+    }
+}
+
+/// The statement that notes that something was used. Its values are all columns, in the order of the table's copies too.
+pub(super) fn use_once(id: OnceId, until: Timestamp) -> Statement {
+    Statement {
+        sql: "INSERT INTO used_once (id, until) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        values: vec![value(Uuid::from_bytes(*id.as_bytes())), value(until.millis())],
     }
 }
 

@@ -33,8 +33,8 @@ const COPY_RECORDS: &str = "COPY record (kind, key, version, content) FROM STDIN
 const RECORD_TYPES: [Type; 4] = [Type::TEXT, Type::BYTEA, Type::INT8, Type::TEXT];
 /// The columns in the order of the values of `changes::start_session`.
 const COPY_SESSIONS: &str = "COPY session (id, person, client, client_name, scopes, created_at, authenticated_at, \
-                             expires_at, generation, rotated_at, ended_at, end_reason) FROM STDIN (FORMAT binary)";
-const SESSION_TYPES: [Type; 12] = [
+                             expires_at, generation, rotated_at, ended_at, end_reason, terms) FROM STDIN (FORMAT binary)";
+const SESSION_TYPES: [Type; 13] = [
     Type::UUID,
     Type::BYTEA,
     Type::UUID,
@@ -46,8 +46,12 @@ const SESSION_TYPES: [Type; 12] = [
     Type::INT8,
     Type::INT8,
     Type::INT8,
+    Type::TEXT,
     Type::TEXT,
 ];
+/// The columns in the order of the values of `changes::use_once`.
+const COPY_USED: &str = "COPY used_once (id, until) FROM STDIN (FORMAT binary)";
+const USED_TYPES: [Type; 2] = [Type::UUID, Type::INT8];
 /// The columns in the order of the values of `changes::open_device_request`.
 const COPY_DEVICE_REQUESTS: &str = "COPY device_request (id, user_code, client, client_name, scopes, address, \
                                     user_agent, created_at, expires_at, state, approved_by, authenticated_at) \
@@ -92,7 +96,7 @@ impl Snapshot {
 
     pub(crate) async fn count(&self) -> Result<Counts, CopyError> {
         let sql = "SELECT (SELECT count(*) FROM session), (SELECT count(*) FROM device_request), \
-                   (SELECT count(*) FROM record)";
+                   (SELECT count(*) FROM record), (SELECT count(*) FROM used_once)";
         let counted = self.0.rows(sql, &[]).await?;
         let directory = self.0.rows(rows::DIRECTORY, &[]).await?;
         let count = |at| -> Result<u64, CopyError> {
@@ -103,6 +107,7 @@ impl Snapshot {
             sessions: count(0)?,
             device_requests: count(1)?,
             records: count(2)?,
+            used: count(3)?,
             directory_version: rows::read_version(self.0.one(&directory)?).map_err(|bad| self.0.bad(&bad))?,
         })
     }
@@ -125,6 +130,11 @@ impl Snapshot {
                 let after = after.map(|id| *id.as_bytes());
                 let read = |row: &SqlRow| rows::read_device_request(row).map(Row::DeviceRequest);
                 self.rows_after(rows::DEVICE_REQUESTS_FROM, after, read).await
+            }
+            Place::Used(after) => {
+                let after = after.map(|id| *id.as_bytes());
+                let read = |row: &SqlRow| rows::read_used(row).map(|(id, until)| Row::Used(id, until));
+                self.rows_after(rows::USED_FROM, after, read).await
             }
             Place::Sessions(after) => {
                 let after = after.map(|id| *id.as_bytes());
@@ -168,7 +178,8 @@ impl Target {
     }
 
     pub(crate) async fn write(&mut self, rows: Vec<Row>) -> Result<(), CopyError> {
-        let (mut records, mut sessions, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut records, mut requests, mut used, mut sessions) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for row in rows {
             match row {
                 Row::Directory { version, file, departed } => {
@@ -186,11 +197,13 @@ impl Target {
                     records.push(changes::insert_record(&key, version, content).values);
                 }
                 Row::DeviceRequest(request) => requests.push(changes::open_device_request(request).values),
+                Row::Used(id, until) => used.push(changes::use_once(id, until).values),
                 Row::Session(session) => sessions.push(changes::start_session(session).values),
             }
         }
         self.copy(COPY_RECORDS, &RECORD_TYPES, records).await?;
         self.copy(COPY_DEVICE_REQUESTS, &DEVICE_REQUEST_TYPES, requests).await?;
+        self.copy(COPY_USED, &USED_TYPES, used).await?;
         self.copy(COPY_SESSIONS, &SESSION_TYPES, sessions).await
     }
 
@@ -212,8 +225,8 @@ impl Target {
     /// Ends the writing.
     pub(crate) async fn written(&mut self) -> Result<Snapshot, CopyError> {
         // The first requests shall not be planned for empty tables.
-        let analyzed =
-            self.0.lease.batch_execute("ANALYZE session; ANALYZE device_request; ANALYZE record").await;
+        let tables = "ANALYZE session; ANALYZE device_request; ANALYZE record; ANALYZE used_once";
+        let analyzed = self.0.lease.batch_execute(tables).await;
         analyzed.map_err(|error| self.0.error(&error))?;
         Ok(Snapshot(self.0.clone()))
     }

@@ -7,8 +7,9 @@
 //! - A read, whatever happened to it.
 //! - A write whose connection was lost before its answer came, so that it may have been made. Making it again cannot
 //!   make it twice, because every change has a guard that the change itself makes fail, for good: a rotation leaves
-//!   its generation and generations only grow; a session or device request exists, and stays until it is swept; an
-//!   end is for good; a request never returns to a state; the versions of the directory and of records only grow. So
+//!   its generation and generations only grow; a session or device request exists, and stays until it is swept; what
+//!   was used stays so for as long as that means anything; an end is for good; a request never returns to a state; the
+//!   versions of the directory and of records only grow. So
 //!   when the second attempt succeeds, the first was not made and never will be, and the answer is success. When its
 //!   guard fails nobody can tell whether it was our first attempt or somebody else, and the answer is an outage:
 //!   neither success nor "nothing was written" would be certain. The client's own retry is then decided on what is

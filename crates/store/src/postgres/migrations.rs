@@ -46,6 +46,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, oldest_server: 1, sql: include_str!("migrations/0001_first.sql") },
     Migration { version: 2, oldest_server: 1, sql: include_str!("migrations/0002_allowances.sql") },
     Migration { version: 3, oldest_server: 2, sql: include_str!("migrations/0003_records.sql") },
+    Migration { version: 4, oldest_server: 3, sql: include_str!("migrations/0004_terms.sql") },
 ];
 
 /// The version that this server reads and writes.

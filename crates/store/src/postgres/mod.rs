@@ -17,10 +17,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use doorward_core::consent::Consents;
 use doorward_core::device::DeviceRequest;
 use doorward_core::directory::Directory;
 use doorward_core::federated::FederatedPerson;
-use doorward_core::ids::{DeviceRequestId, PersonId, SessionId};
+use doorward_core::ids::{DeviceRequestId, OnceId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
 use doorward_core::signing_key::SigningKeys;
@@ -179,15 +180,13 @@ impl Store for PostgresStore {
         rows::record(self.database().await?, &key, |record| record.federated_person(id)).await
     }
 
-    async fn consents(
-        &self,
-        _person: &doorward_core::ids::PersonId,
-    ) -> Result<(u64, doorward_core::consent::Consents), Outage> {
-        Err(Outage("not kept yet".into()))
+    async fn consents(&self, person: &PersonId) -> Result<(u64, Consents), Outage> {
+        let key = RecordKey::Consents(person.clone());
+        rows::record(self.database().await?, &key, |record| record.consents(person)).await
     }
 
-    async fn used(&self, _id: doorward_core::ids::OnceId) -> Result<bool, Outage> {
-        Err(Outage("not kept yet".into()))
+    async fn used(&self, id: OnceId) -> Result<bool, Outage> {
+        rows::used(self.database().await?, id).await
     }
 
     async fn signing_keys(&self) -> Result<SigningKeys, Outage> {

@@ -1,10 +1,11 @@
 //! The SQL of each read, and from rows to values.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use doorward_core::device::{DeviceRequest, KNOWN_AFTER_EXPIRY, Requester};
 use doorward_core::directory::{Departures, Directory, DirectoryFile};
-use doorward_core::ids::{ClientId, DeviceRequestId, PersonId, SessionId};
+use doorward_core::ids::{ClientId, DeviceRequestId, OnceId, PersonId, SessionId};
 use doorward_core::secret::UserCodeHash;
 use doorward_core::session::Session;
 use doorward_core::store::{KeptRequests, Outage, WHOLE_BEFORE_FORGOTTEN};
@@ -17,12 +18,13 @@ use super::database::Database;
 use super::statement::{Statement, value};
 use crate::columns::{self, BadColumn, BadRow};
 use crate::records::{Record, RecordKey};
+use crate::terms;
 
 macro_rules! select_session {
     ($rest:literal) => {
         concat!(
             "SELECT id, person, client, client_name, scopes, created_at, authenticated_at, expires_at, generation, \
-             rotated_at, ended_at, end_reason FROM session ",
+             rotated_at, ended_at, end_reason, terms FROM session ",
             $rest
         )
     };
@@ -47,6 +49,9 @@ pub(super) const RECORDS_AFTER: &str = "SELECT kind, key, version, content FROM 
 pub(super) const SESSIONS_FROM: &str = select_session!("WHERE id >= $1 ORDER BY id LIMIT $2");
 /// Reads a page of the device requests in the order of their ids, from an id on.
 pub(super) const DEVICE_REQUESTS_FROM: &str = select_device_request!("WHERE id >= $1 ORDER BY id LIMIT $2");
+
+/// Reads a page of what was used once in the order of the ids, from an id on.
+pub(super) const USED_FROM: &str = "SELECT id, until FROM used_once WHERE id >= $1 ORDER BY id LIMIT $2";
 
 /// The session with this id.
 pub(super) async fn session(database: &Database, id: SessionId) -> Result<Option<Session>, Outage> {
@@ -168,6 +173,19 @@ fn read_content(row: &Row, key: &RecordKey) -> Result<Record, BadRow> {
     Record::of_columns(key, version, content)
 }
 
+/// Whether this was used.
+pub(super) async fn used(database: &Database, id: OnceId) -> Result<bool, Outage> {
+    let sql = "SELECT 1 FROM used_once WHERE id = $1";
+    let values = vec![value(Uuid::from_bytes(*id.as_bytes()))];
+    Ok(!database.rows(&Statement { sql, values }).await?.is_empty())
+}
+
+/// What was used once and until when that is kept, from all of its columns.
+pub(super) fn read_used(row: &Row) -> Result<(OnceId, Timestamp), BadRow> {
+    let columns = Columns { row, table: "used_once" };
+    Ok((OnceId::from_bytes(columns.get::<Uuid>("id")?.into_bytes()), columns.time("until")?))
+}
+
 /// What is swept: how, and how long after its time.
 pub(super) struct Swept {
     sql: &'static str,
@@ -186,7 +204,13 @@ pub(super) const SWEPT: &[Swept] = &[
               ORDER BY expires_at LIMIT $2) RETURNING id",
         kept: Lifetime::from_seconds(0),
     },
-    // The time once more: unlike the others' it changes, and one that was taken from meanwhile must stay.
+    // The time once more: what was forgotten meanwhile may have been used again, for longer.
+    Swept {
+        sql: "DELETE FROM used_once WHERE id IN (SELECT id FROM used_once WHERE until <= $1 \
+              ORDER BY until LIMIT $2) AND until <= $1 RETURNING id",
+        kept: Lifetime::from_seconds(0),
+    },
+    // And here: it changes, and one that was taken from meanwhile must stay.
     Swept {
         sql: "DELETE FROM allowance WHERE key IN (SELECT key FROM allowance WHERE whole_at <= $1 \
               ORDER BY whole_at LIMIT $2) AND whole_at <= $1 RETURNING key",
@@ -244,6 +268,7 @@ pub(super) fn read_session(row: &Row) -> Result<Session, BadRow> {
     let columns = Columns { row, table: "session" };
     let client = columns.get::<Option<Uuid>>("client")?.map(Uuid::into_bytes);
     let end_reason = columns.get("end_reason")?;
+    let terms = columns.get::<Option<&str>>("terms")?.map(terms::read).transpose();
     Ok(Session {
         id: SessionId::from_bytes(columns.get::<Uuid>("id")?.into_bytes()),
         person: columns.read(columns::person("person", columns.text("person")?))?,
@@ -258,7 +283,7 @@ pub(super) fn read_session(row: &Row) -> Result<Session, BadRow> {
         )?,
         rotated_at: columns.time("rotated_at")?,
         state: columns.read(columns::session_state(columns.get("ended_at")?, end_reason))?,
-        terms: None,
+        terms: columns.read(terms)?.map(Arc::new),
     })
 }
 

@@ -19,7 +19,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::postgres::server::Server;
-use crate::{Embedded, FIRST_VERSION, SECOND_VERSION};
+use crate::{Embedded, FIRST_VERSION, SECOND_VERSION, THIRD_VERSION};
 
 /// How many sessions [`fill`] makes.
 const SESSIONS: u64 = 8;
@@ -38,7 +38,11 @@ fn all_sessions() -> Vec<Session> {
         ended(4, EndReason::RefreshTokenReplayed),
         ended(5, EndReason::CodeReplayed),
         Session { holder: Holder::Browser, person: person("bob"), scopes: scopes(""), ..session(6) },
-        Session { holder: Holder::Client { id: CLIENT, name: "a\0b '☁\"".into() }, ..session(7) },
+        Session {
+            holder: Holder::Client { id: CLIENT, name: "a\0b '☁\"".into() },
+            terms: Some(Arc::new(terms())),
+            ..session(7)
+        },
     ]
 }
 
@@ -56,6 +60,11 @@ fn all_requests() -> Vec<DeviceRequest> {
 
 fn all_departed() -> Departures {
     [(person("carol"), NOW), (person("Ω\"'"), later(1))].into()
+}
+
+/// The terms of the sessions are what schema 4 added to them.
+fn without_terms(sessions: Vec<Session>) -> Vec<Session> {
+    sessions.into_iter().map(|session| Session { terms: None, ..session }).collect()
 }
 
 /// The versions they were made from, and people.
@@ -77,10 +86,23 @@ async fn fill(store: &Arc<dyn Store>) {
             .await;
     }
     commit(store, [replace_keys(0, &[1]), replace_keys(1, &[1, 2])]).await;
+    commit(store, [put_consents(0, "alice", &[]), put_consents(1, "alice", &["shop", "wiki"])]).await;
+    commit(store, (0..3).map(use_once)).await;
 }
 
 /// Looks whether the store has what [`fill`] wrote, and works.
 async fn check(store: &Arc<dyn Store>) {
+    assert_eq!(stored_consents(store, "alice").await, (2, consents(&["shop", "wiki"])));
+    conflicts(store, [use_once(2)]).await;
+    assert_eq!((is_used(store, 0).await, is_used(store, 3).await), (true, false));
+    assert_eq!(stored(store, 7).await.terms, Some(Arc::new(terms())));
+    check_what_the_third_version_has(store).await;
+    // Only now is what was used of no more use.
+    let swept = store.sweep(later(60), 100).await;
+    assert_eq!((swept, is_used(store, 0).await), (Ok(3), false));
+}
+
+async fn check_what_the_third_version_has(store: &Arc<dyn Store>) {
     assert_eq!(stored_directory(store).await.departed(), &all_departed());
     for (from, expected) in all_federated() {
         assert_eq!(stored_federated(store, expected.id.as_str()).await, (from + 1, Some(expected)));
@@ -92,8 +114,8 @@ async fn check(store: &Arc<dyn Store>) {
 }
 
 async fn check_what_the_first_version_has(store: &Arc<dyn Store>) {
-    for (n, expected) in (0..SESSIONS).zip(all_sessions()) {
-        assert_eq!(stored(store, n).await, expected);
+    for (n, expected) in (0..SESSIONS).zip(without_terms(all_sessions())) {
+        assert_eq!(Session { terms: None, ..stored(store, n).await }, expected);
     }
     for (n, expected) in (0..REQUESTS).zip(all_requests()) {
         assert_eq!(stored_request(store, n).await, expected);
@@ -114,7 +136,7 @@ async fn with_store(location: &Location, look: impl AsyncFnOnce(&Arc<dyn Store>)
 }
 
 const WHOLE: Copied =
-    Copied { sessions: SESSIONS, device_requests: REQUESTS, records: 4, directory_version: 2, bytes: None };
+    Copied { sessions: SESSIONS, device_requests: REQUESTS, records: 5, directory_version: 2, bytes: None };
 
 fn count(database: &Path, table: &str) -> u64 {
     let sql = format!("SELECT count(*) FROM {table}");
@@ -396,6 +418,7 @@ async fn a_row_that_cannot_be_read_ends_the_copy_and_is_named() {
         ("UPDATE session SET person = 'no such name!' WHERE seq = 2", &*session_1, "the user name must be"),
         ("UPDATE session SET client = NULL WHERE seq = 2", &session_1, "client"),
         ("UPDATE head SET ended_at = 1, end_reason = 'boredom' WHERE seq = 2", &session_1, "boredom"),
+        ("UPDATE session SET terms = '[]' WHERE seq = 2", &session_1, "terms"),
         ("DELETE FROM session WHERE seq = 2", &session_1, "person"),
         ("DELETE FROM head WHERE seq = 2", &session_1, "head has no row"),
         ("UPDATE device_request SET state = 'lost'", "table device_request", "lost"),
@@ -403,8 +426,22 @@ async fn a_row_that_cannot_be_read_ends_the_copy_and_is_named() {
         ("UPDATE directory SET departed = '{'", "table directory", "EOF"),
         ("UPDATE record SET content = '{}' WHERE key = '{'", "row federated_person {", "missing field"),
         ("UPDATE record SET content = '[{}]' WHERE key = ''", "row signing_keys", "missing field"),
-        ("UPDATE record SET version = 0 WHERE key = 'alice'", "row federated_person alice", "version"),
-        ("UPDATE record SET key = 'bob' WHERE key = 'alice'", "row federated_person bob", "alice"),
+        (
+            "UPDATE used_once SET id = x'00' WHERE id = (SELECT min(id) FROM used_once)",
+            "table used_once",
+            "id",
+        ),
+        ("UPDATE record SET content = '[]' WHERE kind = 'consents'", "row consents alice", "invalid type"),
+        (
+            "UPDATE record SET version = 0 WHERE key = 'alice' AND kind = 'federated_person'",
+            "row federated_person alice",
+            "version",
+        ),
+        (
+            "UPDATE record SET key = 'bob' WHERE key = 'alice' AND kind = 'federated_person'",
+            "row federated_person bob",
+            "alice",
+        ),
         ("UPDATE record SET kind = 'photo' WHERE key = ''", "table record, row photo", "kind"),
     ];
     for (edit, row, complaint) in edits {
@@ -490,8 +527,9 @@ async fn a_target_that_holds_anything_is_refused_and_left_alone() {
         (start(60), "sessions (1)"),
         (open_request(60), "device requests (1)"),
         (replace_directory(0, &["carol"]), "a directory (version 1)"),
-        (replace_keys(0, &[1]), "signing keys or people of identity sources (1)"),
-        (put_person(0, "alice"), "signing keys or people of identity sources (1)"),
+        (replace_keys(0, &[1]), "signing keys, consents or people of identity sources (1)"),
+        (put_person(0, "alice"), "signing keys, consents or people of identity sources (1)"),
+        (use_once(1), "what was used once (1)"),
     ] {
         let embedded = Embedded::new();
         commit(&embedded.store(), [change.clone()]).await;
@@ -572,7 +610,7 @@ async fn rotations_that_are_not_folded_into_the_heads_are_copied() {
 
 #[tokio::test]
 async fn a_backup_of_a_version_before_is_restored() {
-    for older in [SECOND_VERSION, FIRST_VERSION] {
+    for (older, records) in [(THIRD_VERSION, 5), (SECOND_VERSION, 0), (FIRST_VERSION, 0)] {
         let (embedded, scratch, server) = (Embedded::new(), Scratch::new(), Server::start().await);
         let (_, shared) = postgres(&server).await;
         fill(&embedded.store()).await;
@@ -582,8 +620,16 @@ async fn a_backup_of_a_version_before_is_restored() {
         std::fs::copy(embedded.database(), scratch.file()).unwrap();
         for target in [scratch.location(), shared] {
             let restored = copy::restore(&scratch.file(), &target, &mut quiet).await.unwrap();
-            assert_eq!(Copied { bytes: None, ..restored }, Copied { records: 0, ..WHOLE });
-            with_store(&target, check_what_the_first_version_has).await;
+            assert_eq!(Copied { bytes: None, ..restored }, Copied { records, ..WHOLE });
+            with_store(&target, async |store| {
+                assert_eq!(stored(store, 7).await, without_terms(all_sessions())[7]);
+                assert!(!is_used(store, 0).await);
+                match records {
+                    0 => check_what_the_first_version_has(store).await,
+                    _ => check_what_the_third_version_has(store).await,
+                }
+            })
+            .await;
         }
     }
 }
@@ -637,9 +683,9 @@ async fn a_source_that_is_not_ours_or_not_there_is_refused() {
         0
     );
     server.node(&database).ready().await.unwrap();
-    server.sql(&database, "INSERT INTO doorward_schema VALUES (4, 3, 'x')").await;
+    server.sql(&database, "INSERT INTO doorward_schema VALUES (5, 4, 'x')").await;
     let refused = copy::backup(&shared, &scratch.file(), &mut quiet).await.unwrap_err();
-    assert!(matches!(refused, CopyError::Schema { found: 4, .. }), "{refused}");
+    assert!(matches!(refused, CopyError::Schema { found: 5, .. }), "{refused}");
 
     let restore = async || copy::restore(&scratch.file(), &scratch.location(), &mut quiet).await.unwrap_err();
     assert!(missing(&restore().await));

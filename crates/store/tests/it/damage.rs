@@ -25,6 +25,10 @@ async fn a_session_that_cannot_be_read_is_an_outage_that_names_it() {
         ("UPDATE session SET scopes = '\"' WHERE seq = 1", "scopes"),
         ("UPDATE session SET client = NULL WHERE seq = 1", "client"),
         ("UPDATE session SET client = x'00' WHERE seq = 1", "client"),
+        ("UPDATE session SET terms = '{\"aud\": 1}' WHERE seq = 1", "column terms: invalid type"),
+        ("UPDATE session SET terms = '{\"colour\": 1}' WHERE seq = 1", "column terms: unknown field"),
+        ("UPDATE session SET terms = '' WHERE seq = 1", "column terms"),
+        ("UPDATE session SET terms = CAST(x'ff' AS TEXT) WHERE seq = 1", "column terms"),
         ("UPDATE head SET generation = -1 WHERE seq = 1", "generation"),
         ("UPDATE head SET ended_at = 1, end_reason = 'boredom' WHERE seq = 1", "boredom"),
         ("UPDATE head SET end_reason = 'logout' WHERE seq = 1", "end_reason"),
@@ -49,6 +53,20 @@ async fn a_list_with_a_session_that_cannot_be_read_is_an_outage() {
     let embedded = with_sessions().await.edited("DELETE FROM head WHERE seq = 2").await;
     let outage = embedded.store.sessions_of(&person("alice"), NOW, 10).await.unwrap_err().0;
     assert!(outage.contains(&session_id(2).to_string()), "{outage}");
+}
+
+#[tokio::test]
+async fn consents_that_cannot_be_read_are_an_outage_that_names_whose() {
+    let embedded = with_sessions().await;
+    commit(&embedded.store(), [put_consents(0, "alice", &["shop"]), put_consents(0, "bob", &["shop"])]).await;
+    let edit = "UPDATE record SET content = '{\"shop\": {}}' WHERE kind = 'consents' AND key = 'alice'";
+    let embedded = embedded.edited(edit).await;
+    let outage = embedded.store.consents(&person("alice")).await.unwrap_err().0;
+    let database = embedded.database().display().to_string();
+    for part in ["table record, row consents alice", "missing field", &database] {
+        assert!(outage.contains(part), "{outage}");
+    }
+    assert_eq!(stored_consents(&embedded.store(), "bob").await, (1, consents(&["shop"])));
 }
 
 #[tokio::test]
@@ -98,7 +116,7 @@ async fn after_a_failed_commit_nothing_more_is_written() {
     let failed = store.commit(vec![Change::StartSession(bad)]).await;
     let Err(CommitError::Outage(outage)) = failed else { panic!("{failed:?}") };
     assert!(outage.0.contains("restart the server"), "{outage}");
-    for changes in [vec![rotate(3, 1)], vec![start(5)], vec![open_request(5)]] {
+    for changes in [vec![rotate(3, 1)], vec![start(5)], vec![open_request(5)], vec![use_once(5)]] {
         assert_eq!(store.commit(changes).await, Err(CommitError::Outage(outage.clone())));
     }
     assert_eq!(store.session(session_id(5)).await, Err(outage.clone()));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use doorward_core::device::DeviceState;
 use doorward_core::federated::FederatedPerson;
-use doorward_core::session::SessionState;
+use doorward_core::session::{Session, SessionState};
 use doorward_core::signing_key::SigningKeys;
 use doorward_core::store::{CommitError, Store};
 use doorward_core::verdict::Change;
@@ -22,8 +22,12 @@ async fn fill(embedded: &Embedded) {
     commit(store, [start(1), start(2), start(3), open_request(1), open_request(2)]).await;
     commit(store, [rotate(1, 0), rotate(1, 1)]).await;
     commit(store, [end(2), move_request(1, DeviceState::Pending, approved())]).await;
-    // By itself, so that it does not wait for the disk.
+    let of_application = Change::StartSession(session_with_terms(4));
+    commit(store, [of_application, put_consents(0, "alice", &["shop"]), use_once(1)]).await;
+    commit(store, [rotate(4, 0)]).await;
+    // By themselves, so that they do not wait for the disk.
     commit(store, [open_request(3)]).await;
+    commit(store, [use_once(2)]).await;
 }
 
 async fn check(store: &dyn Store) {
@@ -43,8 +47,16 @@ async fn check(store: &dyn Store) {
     assert_eq!(store.federated_person(&person("alice")).await, Ok((2, Some(federated_person("alice")))));
     let keys = vec![signing_key(1), signing_key(2)];
     assert_eq!(store.signing_keys().await, Ok(SigningKeys { version: 1, keys }));
+    assert_eq!(store.consents(&person("alice")).await, Ok((1, consents(&["shop"]))));
+    for n in [1, 2] {
+        assert_eq!(store.used(once_id(n)).await, Ok(true), "{n}");
+        assert_eq!(store.commit(vec![use_once(n)]).await, Err(CommitError::Conflict), "{n}");
+    }
+    let of_application = Session { generation: 1, rotated_at: later(60), ..session_with_terms(4) };
+    assert_eq!(session(4).await, of_application);
     let listed = store.sessions_of(&person("alice"), NOW, 10).await.unwrap();
-    assert_eq!(listed.len(), 2);
+    assert_eq!(listed.len(), 3);
+    assert!(listed.contains(&of_application));
 }
 
 #[tokio::test]
@@ -57,10 +69,10 @@ async fn everything_is_there_again_after_a_close() {
     conflicts(store, [rotate(1, 0)]).await;
     conflicts(store, [start(2)]).await;
     conflicts(store, [open_request(3)]).await;
-    commit(store, [rotate(1, 2), start(4)]).await;
+    commit(store, [rotate(1, 2), start(5)]).await;
     let embedded = embedded.reopened().await;
     assert_eq!(stored(&embedded.store(), 1).await.generation, 3);
-    assert_eq!(stored(&embedded.store(), 4).await, session(4));
+    assert_eq!(stored(&embedded.store(), 5).await, session(5));
 }
 
 /// The process dies without a word: what it leaves are its files as they are while the store is open.
@@ -98,14 +110,14 @@ async fn everything_is_there_again_after_a_drop() {
 async fn what_was_swept_stays_away() {
     let embedded = Embedded::new();
     fill(&embedded).await;
-    assert_eq!(embedded.store.sweep(later(40_000), 1000).await, Ok(6));
+    assert_eq!(embedded.store.sweep(later(40_000), 1000).await, Ok(9));
     let embedded = embedded.reopened().await;
     assert_eq!(embedded.store.session(session_id(1)).await, Ok(None));
     assert_eq!(embedded.store.device_request(request_id(1)).await, Ok(None));
     let rows = |table: &str| -> i64 {
         embedded.sqlite().query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
     };
-    assert_eq!((rows("session"), rows("head"), rows("device_request")), (0, 0, 0));
+    assert_eq!(["session", "head", "device_request", "used_once"].map(rows), [0; 4]);
 }
 
 /// The commits wait in the queue when the close comes behind them.
@@ -143,6 +155,7 @@ async fn a_closed_store_answers_with_an_outage() {
     assert!(outage.to_string().contains("restart the server"), "{outage}");
     assert!(embedded.store.session(session_id(9)).await.is_err());
     assert!(embedded.store.sessions_of(&person("alice"), NOW, 9).await.is_err());
+    assert!(embedded.store.used(once_id(9)).await.is_err());
     assert!(embedded.store.sweep(NOW, 9).await.is_err());
     assert!(embedded.store.close().await.is_err());
 }

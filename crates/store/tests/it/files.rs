@@ -4,13 +4,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use doorward_core::directory::Departures;
+use doorward_core::session::Session;
 use doorward_core::verdict::Change;
 use doorward_store::contract::fixtures::*;
 use doorward_store::{EmbeddedStore, OpenError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::{Embedded, FIRST_VERSION, SECOND_VERSION};
+use crate::{Embedded, FIRST_VERSION, SECOND_VERSION, THIRD_VERSION};
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -61,7 +62,7 @@ async fn a_database_of_another_version_is_refused_and_left_alone() {
 
 #[tokio::test]
 async fn a_database_of_a_version_before_is_brought_forward() {
-    for older in [SECOND_VERSION, FIRST_VERSION] {
+    for older in [THIRD_VERSION, SECOND_VERSION, FIRST_VERSION] {
         let embedded = Embedded::new();
         let directory = replace_directory(0, &["alice"]);
         commit(&embedded.store(), [start(1), start(2), open_request(1), directory]).await;
@@ -72,10 +73,15 @@ async fn a_database_of_a_version_before_is_brought_forward() {
         let departed: Departures = [(person("alice"), NOW)].into();
         let change = Change::ReplaceDirectory { from: 1, file, departed: departed.clone() };
         commit(&embedded.store(), [rotate(1, 4), change, put_person(0, "bob"), replace_keys(0, &[1])]).await;
+        let of_application = Change::StartSession(session_with_terms(3));
+        commit(&embedded.store(), [of_application, put_consents(0, "bob", &["shop"]), use_once(1)]).await;
         let embedded = embedded.reopened().await;
         let store = &embedded.store();
+        let expected = Session { generation: 4, ..session(2) };
+        assert_eq!((stored(store, 2).await, stored(store, 3).await), (expected, session_with_terms(3)));
+        assert_eq!(stored_consents(store, "bob").await, (1, consents(&["shop"])));
+        assert!(is_used(store, 1).await);
         assert_eq!(stored(store, 1).await.generation, 5);
-        assert_eq!(stored(store, 2).await.generation, 4);
         assert_eq!(stored_directory(store).await.departed(), &departed);
         assert_eq!(stored_federated(store, "bob").await, (1, Some(federated_person("bob"))));
         assert_eq!(stored_keys(store).await.keys, [signing_key(1)]);

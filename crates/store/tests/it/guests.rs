@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::postgres::server::Server;
-use crate::{Embedded, FIRST_VERSION, SECOND_VERSION};
+use crate::{Embedded, FIRST_VERSION, SECOND_VERSION, THIRD_VERSION};
 
 fn at(dir: &Path) -> Location {
     Location::Embedded(dir.to_owned())
@@ -325,9 +325,10 @@ async fn a_database_of_another_version_is_refused_and_left_as_it_is() {
     let reads = "PRAGMA journal_mode = DELETE;";
     let later = "UPDATE meta SET schema_version = 9;";
     for (edit, why) in [
-        (SECOND_VERSION, "has schema version 2, and this doorward writes version 3; start the server"),
-        (FIRST_VERSION, "has schema version 1, and this doorward writes version 3; start the server"),
-        (later, "has schema version 9, and this doorward knows version 3"),
+        (THIRD_VERSION, "has schema version 3, and this doorward writes version 4; start the server"),
+        (SECOND_VERSION, "has schema version 2, and this doorward writes version 4; start the server"),
+        (FIRST_VERSION, "has schema version 1, and this doorward writes version 4; start the server"),
+        (later, "has schema version 9, and this doorward knows version 4"),
         ("DROP TABLE meta;", "is not a database of doorward"),
     ] {
         let embedded = Embedded::new();
@@ -349,11 +350,11 @@ async fn a_database_of_another_version_is_refused_and_left_as_it_is() {
 async fn a_guest_does_not_write_into_a_later_schema() {
     let embedded = Embedded::new();
     let guest = guest(embedded.dir.path()).await;
-    embedded.sqlite().execute_batch("UPDATE meta SET schema_version = 4").unwrap();
+    embedded.sqlite().execute_batch("UPDATE meta SET schema_version = 5").unwrap();
     let Err(CommitError::Outage(outage)) = guest.replace(replace_directory(0, &["alice"])).await else {
         panic!("it wrote");
     };
-    assert!(outage.0.contains("schema version 4"), "{outage}");
+    assert!(outage.0.contains("schema version 5"), "{outage}");
     assert_eq!(stored_directory(&embedded.store()).await.version(), 0);
 }
 
@@ -560,10 +561,10 @@ async fn on_postgres_a_guest_does_the_same() {
     assert_eq!(directory.departed().get(&person("alice")), Some(&NOW));
     assert!(other.replace(start(1)).await.is_err());
 
-    let back = "DROP TABLE record; ALTER TABLE directory DROP COLUMN departed; \
-                DELETE FROM doorward_schema WHERE version = 3";
+    let back = "DROP TABLE used_once; ALTER TABLE session DROP COLUMN terms; \
+                DELETE FROM doorward_schema WHERE version = 4";
     server.sql(&database, back).await;
     let refused = refusal(&location).await;
-    assert!(matches!(refused, OpenError::Behind { found: 2, known: 3, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Behind { found: 3, known: 4, .. }), "{refused}");
     assert!(refused.to_string().contains(&database), "{refused}");
 }

@@ -20,11 +20,15 @@ use doorward_store::EmbeddedStore;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+/// Makes a database of schema version 3 of ours.
+const THIRD_VERSION: &str =
+    "DROP TABLE used_once; ALTER TABLE session DROP COLUMN terms; UPDATE meta SET schema_version = 3;";
 /// Makes a database of schema version 2 of ours.
-const SECOND_VERSION: &str =
-    "DROP TABLE record; ALTER TABLE directory DROP COLUMN departed; UPDATE meta SET schema_version = 2;";
+const SECOND_VERSION: &str = "DROP TABLE used_once; ALTER TABLE session DROP COLUMN terms; DROP TABLE record; \
+                              ALTER TABLE directory DROP COLUMN departed; UPDATE meta SET schema_version = 2;";
 /// Makes a database of schema version 1 of ours, which must have folded its rotations.
-const FIRST_VERSION: &str = "DROP TABLE record; ALTER TABLE directory DROP COLUMN departed; DROP TABLE rotation; \
+const FIRST_VERSION: &str = "DROP TABLE used_once; ALTER TABLE session DROP COLUMN terms; DROP TABLE record; \
+                             ALTER TABLE directory DROP COLUMN departed; DROP TABLE rotation; \
                              UPDATE meta SET schema_version = 1;";
 
 /// An embedded store in a directory of its own.

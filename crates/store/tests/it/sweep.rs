@@ -51,7 +51,7 @@ async fn commits_go_on_during_a_long_sweep_of_the_embedded_store() {
     let embedded = Embedded::new();
     let backlog = format!(
         "BEGIN; WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {BACKLOG}) \
-         INSERT INTO session SELECT n, randomblob(16), 'alice', NULL, NULL, '', 0, 0, 1 FROM n; \
+         INSERT INTO session SELECT n, randomblob(16), 'alice', NULL, NULL, '', 0, 0, 1, NULL FROM n; \
          INSERT INTO head SELECT id, seq, 0, 0, NULL, NULL FROM session; COMMIT"
     );
     let embedded = embedded.edited(&backlog).await;

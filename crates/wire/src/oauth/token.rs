@@ -131,6 +131,7 @@ mod tests {
         );
     }
 
+    // Holds: rfc9700-2.4-no-password-grant
     #[test]
     fn ledger_14_the_grants_that_nobody_should_use_are_unsupported() {
         for grant_type in ["password", "implicit", "REFRESH_TOKEN"] {
@@ -139,6 +140,7 @@ mod tests {
         }
     }
 
+    // Holds: rfc8707-2-absolute, rfc8707-2-several
     #[test]
     fn a_resource_has_no_fragment_and_there_are_not_too_many() {
         let with = |more: &str| decode(&format!("grant_type=refresh_token&refresh_token=x{more}"));

@@ -140,7 +140,7 @@ async fn export(options: &ExportOptions) -> anyhow::Result<()> {
     print(&options.format.write(&current.file().canonical())?)
 }
 
-/// The configuration and the file; warns of what the two do not agree on.
+/// The configuration and the file; warns of what the two do not agree on, and refuses what no server would start with.
 fn read(options: &PlanOptions) -> anyhow::Result<(Config, DirectoryFile)> {
     let config = Config::read(&options.server.config)?;
     let written = Written::read(&options.file)?;
@@ -149,6 +149,8 @@ fn read(options: &PlanOptions) -> anyhow::Result<(Config, DirectoryFile)> {
         let named = options.server.config.display();
         eprintln!("warning: {named} does not have all that this names:\n{}", written.explained(missing));
     }
+    let taken = config.taken_by(written.directory());
+    ensure!(taken.is_empty(), written.explained(taken));
     if let Some(configured) = &config.directory
         && !is_same(configured, &options.file)
     {

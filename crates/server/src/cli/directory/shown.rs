@@ -97,13 +97,7 @@ pub(super) fn text(
     }
     let mut text = Text(String::new());
     let changes = entry_changes(plan)?;
-    for (kind, heading) in HEADINGS {
-        let mut of_kind = changes.iter().filter(|change| change.kind == kind).peekable();
-        if of_kind.peek().is_some() {
-            text.heading(heading);
-        }
-        of_kind.for_each(|change| text.entry(change));
-    }
+    HEADINGS.into_iter().for_each(|(kind, heading)| text.entries(kind, heading, &changes));
     if !plan.assigned.is_empty() || !plan.unassigned.is_empty() {
         text.heading("Assignments");
         let accounts = current.file().accounts.iter().chain(&file.accounts);
@@ -111,6 +105,7 @@ pub(super) fn text(
         text.assignments(Action::Add, &plan.assigned, &names);
         text.assignments(Action::Remove, &plan.unassigned, &names);
     }
+    LAST_HEADINGS.into_iter().for_each(|(kind, heading)| text.entries(kind, heading, &changes));
     text.summary(plan);
     Ok(text.0)
 }
@@ -121,6 +116,8 @@ const HEADINGS: [(Kind, &str); 4] = [
     (Kind::Account, "Accounts"),
     (Kind::PermissionSet, "Permission sets"),
 ];
+/// What comes after the assignments, as in a file.
+const LAST_HEADINGS: [(Kind, &str); 2] = [(Kind::Scope, "Scopes"), (Kind::Application, "Applications")];
 
 /// The text so far. Every text of the directory is quoted, which escapes what a terminal might obey; names cannot hold
 /// such a thing.
@@ -134,6 +131,14 @@ impl Text {
 
     fn heading(&mut self, heading: &str) {
         self.line(format_args!("{HEADING}{heading}{HEADING:#}"));
+    }
+
+    fn entries(&mut self, kind: Kind, heading: &str, changes: &[EntryChange<'_>]) {
+        let mut of_kind = changes.iter().filter(|change| change.kind == kind).peekable();
+        if of_kind.peek().is_some() {
+            self.heading(heading);
+        }
+        of_kind.for_each(|change| self.entry(change));
     }
 
     fn entry(&mut self, change: &EntryChange<'_>) {

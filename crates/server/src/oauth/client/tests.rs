@@ -68,6 +68,8 @@ fn invalid(why: &str) -> Result<String, Refusal> {
 
 const UNKNOWN: Result<String, Refusal> = Err(Refusal::InvalidClient);
 
+// Holds: openid-connect-core-9-methods, rfc9700-2.5-asymmetric-authentication
+// Holds: rfc9700-2.5-client-authentication
 #[tokio::test]
 async fn every_client_proves_itself_in_the_way_that_it_registered() {
     let signer = Signer::new();
@@ -86,6 +88,8 @@ async fn every_client_proves_itself_in_the_way_that_it_registered() {
     assert_eq!(ask(&app, &basic_header("basic", SECRET), &named).await, Ok("basic".into()));
 }
 
+// Holds: openid-connect-core-3.1.3.1-client-authenticated, openid-connect-core-9-methods
+// Holds: rfc9700-2.5-client-authentication
 #[tokio::test]
 async fn any_other_way_and_any_other_secret_is_refused_alike() {
     let signer = Signer::new();
@@ -226,6 +230,7 @@ fn asserted(assertion: &str) -> [(&str, &str); 2] {
     [("client_assertion_type", JWT_BEARER), ("client_assertion", assertion)]
 }
 
+// Holds: rfc7523-3-exp, rfc7523-3-nbf
 #[tokio::test]
 async fn assertions_that_hold() {
     let signer = Signer::new();
@@ -269,6 +274,9 @@ async fn assertions_that_hold() {
     }
 }
 
+// Holds: openid-connect-core-9-jwt-claims, rfc7523-3-algorithm, rfc7523-3-aud-is-us, rfc7523-3-client-iss-sub
+// Holds: rfc7523-3-exp, rfc7523-3-far-exp, rfc7523-3-iss-sub-aud-exp, rfc7523-3-nbf, rfc7523-3-signature
+// Holds: rfc7523-3.2-invalid-client
 #[tokio::test]
 async fn ledger_05_an_assertion_with_one_thing_wrong_is_none() {
     let signer = Signer::new();
@@ -347,6 +355,7 @@ async fn ledger_05_an_assertion_with_one_thing_wrong_is_none() {
     assert_eq!(ask(&app, &HeaderMap::new(), &asserted(&good)).await, Ok("signing".into()));
 }
 
+// Holds: rfc7523-2.2-client-id-agrees, rfc7523-2.2-type
 #[tokio::test]
 async fn an_assertion_has_its_type_beside_it_and_the_client_of_the_body() {
     let signer = Signer::new();
@@ -399,6 +408,7 @@ async fn an_assertion_is_signed_with_the_key_that_it_names() {
     assert_eq!(answer(&two, json!("three")).await, UNKNOWN);
 }
 
+// Holds: openid-connect-core-9-jwt-once, rfc7523-3-jti, rfc7523-6-replay-across-nodes
 #[tokio::test]
 async fn ledger_29_an_assertion_is_used_once_on_whichever_node() {
     let signer = Signer::new();

@@ -63,6 +63,7 @@ fn refused(why: &str) -> Result<Option<KeyThumbprint>, Refusal> {
 
 const AGAIN: &str = "jti was used before: every request needs a proof of its own";
 
+// Holds: rfc9449-4.3-signature
 #[tokio::test]
 async fn a_proof_is_that_of_its_key() {
     let (app, signer) = (app(Vec::new()).await, Signer::new());
@@ -95,6 +96,7 @@ async fn the_proof_of_rfc_9449_section_5_wants_for_a_nonce_alone() {
     assert_eq!(ask(there, NOW), Err(invalid("iat is too far from now: does the clock run right?")));
 }
 
+// Holds: rfc9449-4.3-algorithm
 #[tokio::test]
 async fn keys_of_every_kind_prove_themselves_and_no_other() {
     let app = app(Vec::new()).await;
@@ -131,6 +133,8 @@ async fn keys_of_every_kind_prove_themselves_and_no_other() {
     }
 }
 
+// Holds: rfc9449-4.3-algorithm, rfc9449-4.3-htm-htu, rfc9449-4.3-iat, rfc9449-4.3-no-private-key
+// Holds: rfc9449-4.3-one-header, rfc9449-4.3-signature, rfc9449-4.3-typ, rfc9449-4.3-well-formed
 #[tokio::test]
 async fn whatever_is_wrong_with_a_proof_is_said() {
     let (app, signer) = (app(Vec::new()).await, Signer::new());
@@ -218,6 +222,7 @@ async fn whatever_is_wrong_with_a_proof_is_said() {
     assert!(ask(&app, &good).await.is_ok());
 }
 
+// Holds: rfc9449-4.3-htm-htu
 #[tokio::test]
 async fn what_may_be_written_in_several_ways_may() {
     let (app, signer) = (app(Vec::new()).await, Signer::new());
@@ -236,6 +241,7 @@ async fn what_may_be_written_in_several_ways_may() {
     }
 }
 
+// Holds: rfc9449-4.3-ath
 #[tokio::test]
 async fn a_proof_beside_an_access_token_holds_its_hash() {
     let (app, signer) = (app(Vec::new()).await, Signer::new());
@@ -251,6 +257,8 @@ async fn a_proof_beside_an_access_token_holds_its_hash() {
     assert!(send(&app, 0, &one(&proof), Some(TOKEN)).await.is_ok());
 }
 
+// Holds: rfc9449-11.2-pre-generated, rfc9449-11.3-no-downgrade, rfc9449-4.3-nonce, rfc9449-8-unpredictable
+// Holds: rfc9449-8.2-next-nonce
 #[tokio::test]
 async fn a_nonce_is_given_out_for_five_minutes_and_good_for_five_more() {
     let (app, signer) = (app(Vec::new()).await, Signer::new());
@@ -279,6 +287,7 @@ async fn a_nonce_is_given_out_for_five_minutes_and_good_for_five_more() {
     assert!(ask(0, now, 6).await.is_ok());
 }
 
+// Holds: rfc9449-11.1-replay
 #[tokio::test]
 async fn a_proof_is_taken_once_on_whichever_node() {
     let (first, signer) = (app(Vec::new()).await, Signer::new());
@@ -298,6 +307,7 @@ async fn a_proof_is_taken_once_on_whichever_node() {
     assert!(ask(&second, &other.sign(&header(&other), &claims(&first))).await.is_ok());
 }
 
+// Holds: rfc9449-8-unpredictable
 #[tokio::test]
 async fn nodes_under_other_keys_know_no_nonce_of_each_other() {
     let (app, signer) = (app(Vec::new()).await, Signer::new());

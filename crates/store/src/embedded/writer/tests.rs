@@ -5,7 +5,9 @@ use std::os::unix::fs::FileExt;
 use tempfile::TempDir;
 
 use super::*;
-use crate::contract::fixtures::{address, end, later, open_request, rotate, session, session_id, start};
+use crate::contract::fixtures::{
+    address, end, later, open_request, rotate, session, session_id, session_with_terms, start, use_once,
+};
 use crate::embedded::answers::Deliveries;
 use crate::embedded::schema;
 
@@ -48,6 +50,10 @@ fn only_a_group_without_durable_changes_does_not_wait_for_the_disk() {
         (vec![vec![open_request(5)]], normal),
         (vec![vec![rotate(1, 0)]], full),
         (vec![vec![open_request(6)]], normal),
+        (vec![vec![end(2)]], full),
+        (vec![vec![use_once(1)], vec![open_request(7), use_once(2)]], normal),
+        (vec![vec![use_once(3)], vec![use_once(4), start(3)]], full),
+        (vec![vec![use_once(5)]], normal),
     ];
     for (group, expected) in groups {
         let asked = format!("{group:?}");
@@ -167,6 +173,26 @@ fn a_crash_at_any_step_of_a_fold_loses_no_rotation() {
         .query_row("SELECT generation FROM head WHERE id = ?1", [session_id(1).as_bytes()], |row| row.get(0))
         .unwrap();
     assert!(generation >= 60, "{generation}");
+}
+
+#[test]
+fn a_fold_and_a_crash_leave_the_terms_of_a_session() {
+    let (dir, mut writer) = writer();
+    let begun = |n| if n % 2 == 0 { session_with_terms(n) } else { session(n) };
+    let starts = (0..100).map(|n| vec![Change::StartSession(begun(n))]).collect();
+    assert!(turn(&mut writer, starts).iter().all(Result::is_ok));
+    writer.fold_after = 1;
+    assert!(turn(&mut writer, (0..100).map(|n| vec![rotate(n, 0)]).collect()).iter().all(Result::is_ok));
+    let expected: Vec<_> =
+        (0..100).map(|n| Session { generation: 1, rotated_at: later(60), ..begun(n) }).collect();
+    // Unfolded, and then folded.
+    assert!(!matches!(writer.fold, Fold::Idle));
+    assert_eq!(after_a_crash(&dir, 0..100), expected);
+    while !matches!(writer.fold, Fold::Idle) {
+        writer.tidy(0);
+    }
+    assert_eq!(changes::end_of_log(&writer.connection).unwrap(), 0);
+    assert_eq!(after_a_crash(&dir, 0..100), expected);
 }
 
 #[test]

@@ -152,6 +152,7 @@ async fn a_write_whose_answer_was_lost_is_an_outage() {
     commit(&node, [rotate(2, 0)]).await;
     commit(&node, [start(4), open_request(4)]).await;
     commit(&node, [end(4)]).await;
+    commit(&node, [use_once(1)]).await;
 
     proxy.lose_the_answer_to(session_id(1).as_bytes());
     let outcome = node.commit(vec![rotate(1, 0)]).await;
@@ -171,6 +172,12 @@ async fn a_write_whose_answer_was_lost_is_an_outage() {
     assert!(proxy.has_lost());
     assert!(matches!(outcome, Err(CommitError::Outage(_))), "{outcome:?}");
     assert_eq!(stored(&node, 3).await, session(3));
+
+    proxy.lose_the_answer_to(once_id(2).as_bytes());
+    let outcome = node.commit(vec![use_once(2)]).await;
+    assert!(proxy.has_lost());
+    assert!(matches!(outcome, Err(CommitError::Outage(_))), "{outcome:?}");
+    assert!(is_used(&node, 2).await);
 
     // A statement before it: nothing can have been written, so it is simply done again.
     proxy.lose_the_answer_to(session_id(5).as_bytes());
@@ -216,6 +223,9 @@ async fn a_row_that_cannot_be_read_is_an_outage_that_names_it() {
         ("generation = -1", "generation"),
         ("ended_at = 1, end_reason = 'boredom'", "boredom"),
         ("end_reason = 'logout'", "end_reason"),
+        ("terms = '{\"aud\": 1}'", "column terms: invalid type"),
+        ("terms = '{\"colour\": 1}'", "column terms: unknown field"),
+        ("terms = ''", "column terms"),
     ] {
         let id = session_id(1);
         server.sql(&database, "CREATE TABLE before AS SELECT * FROM session").await;

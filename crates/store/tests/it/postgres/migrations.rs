@@ -1,6 +1,7 @@
 //! The schema: made once, brought forward, and refused when it is not ours.
 
 use doorward_core::directory::Departures;
+use doorward_core::session::Session;
 use doorward_core::store::{Allowance, Store};
 use doorward_core::verdict::Change;
 use doorward_store::contract::fixtures::*;
@@ -23,7 +24,7 @@ async fn nodes_that_start_at_once_on_an_empty_database_all_start() {
         for ready in starting.join_all().await {
             assert_eq!(ready, Ok(()));
         }
-        assert_eq!(server.number(&database, "SELECT count(*) FROM doorward_schema").await, 3);
+        assert_eq!(server.number(&database, "SELECT count(*) FROM doorward_schema").await, 4);
         assert_eq!(server.number(&database, "SELECT count(*) FROM directory").await, 1);
     }
 }
@@ -56,11 +57,11 @@ async fn a_schema_that_is_not_ours_is_refused() {
         refused
     };
     for edit in [
-        "INSERT INTO doorward_schema VALUES (4, 4, 'x')",
-        "INSERT INTO doorward_schema VALUES (4, 3, 'x'), (5, 3, 'x')",
+        "INSERT INTO doorward_schema VALUES (5, 5, 'x')",
+        "INSERT INTO doorward_schema VALUES (5, 4, 'x'), (6, 4, 'x')",
     ] {
         let refused = refusal(edit).await;
-        assert!(matches!(refused, PostgresError::UnknownSchema { known: 3, .. }), "{edit}: {refused}");
+        assert!(matches!(refused, PostgresError::UnknownSchema { known: 4, .. }), "{edit}: {refused}");
     }
     for edit in ["UPDATE doorward_schema SET checksum = 'x'", "DELETE FROM doorward_schema WHERE version = 1"]
     {
@@ -79,11 +80,12 @@ async fn the_schema_of_the_next_version_is_used_if_it_lets_us() {
     server
         .sql(
             &database,
-            "BEGIN; INSERT INTO doorward_schema VALUES (4, 3, 'x'); ALTER TABLE session ADD COLUMN more TEXT; \
+            "BEGIN; INSERT INTO doorward_schema VALUES (5, 4, 'x'); ALTER TABLE session ADD COLUMN more TEXT; \
              ALTER TABLE device_request ADD COLUMN more BIGINT NOT NULL DEFAULT 7; \
              ALTER TABLE directory ADD COLUMN more TEXT; \
              ALTER TABLE allowance ADD COLUMN more TEXT; \
-             ALTER TABLE record ADD COLUMN more TEXT; COMMIT",
+             ALTER TABLE record ADD COLUMN more TEXT; \
+             ALTER TABLE used_once ADD COLUMN more TEXT; COMMIT",
         )
         .await;
     let restarted = super::shared(server.node(&database));
@@ -95,6 +97,9 @@ async fn the_schema_of_the_next_version_is_used_if_it_lets_us() {
         assert_eq!(node.take(&[allowance(1)], NOW).await, Ok(n == 2));
         commit(node, [put_person(u64::from(n) - 2, "alice"), replace_keys(u64::from(n) - 2, &[1])]).await;
         assert_eq!(stored_federated(node, "alice").await.0, u64::from(n) - 1);
+        commit(node, [Change::StartSession(session_with_terms(u64::from(n) + 10)), use_once(n.into())]).await;
+        assert_eq!(stored(node, u64::from(n) + 10).await, session_with_terms(u64::from(n) + 10));
+        conflicts(node, [use_once(n.into())]).await;
     }
 }
 
@@ -105,12 +110,17 @@ async fn a_version_only_adds_to_the_one_before() {
     let known_to_one = "SELECT hashtext(string_agg(concat(table_name, column_name, data_type, is_nullable, \
                         column_default), ';' ORDER BY table_name, column_name))::BIGINT \
                         FROM information_schema.columns WHERE table_schema = 'public' \
-                        AND table_name NOT IN ('allowance', 'record') AND column_name <> 'departed'";
-    let back_to_two = "DROP TABLE record; ALTER TABLE directory DROP COLUMN departed; \
-                       DELETE FROM doorward_schema WHERE version = 3;";
+                        AND table_name NOT IN ('allowance', 'record', 'used_once') \
+                        AND column_name NOT IN ('departed', 'terms')";
+    let back_to_three = "DROP TABLE used_once; ALTER TABLE session DROP COLUMN terms; \
+                         DELETE FROM doorward_schema WHERE version = 4;";
+    let back_to_two = &format!(
+        "{back_to_three} DROP TABLE record; ALTER TABLE directory DROP COLUMN departed; \
+         DELETE FROM doorward_schema WHERE version = 3;"
+    );
     let back_to_one =
         &format!("{back_to_two} DROP TABLE allowance; DELETE FROM doorward_schema WHERE version = 2");
-    for (version, back) in [(1, &**back_to_one), (2, back_to_two)] {
+    for (version, back) in [(1, &**back_to_one), (2, &**back_to_two), (3, back_to_three)] {
         let (database, nodes) = super::nodes(&server, 3).await;
         commit(&nodes[0], [start(1), open_request(1), replace_directory(0, &["alice"])]).await;
         let after = server.number(&database, known_to_one).await;
@@ -127,7 +137,7 @@ async fn a_version_only_adds_to_the_one_before() {
             assert_eq!(ready, Ok(()));
         }
         let oldest_server = "SELECT sum(oldest_server)::BIGINT FROM doorward_schema";
-        assert_eq!(server.number(&database, oldest_server).await, 1 + 1 + 2);
+        assert_eq!(server.number(&database, oldest_server).await, 1 + 1 + 2 + 3);
         assert_eq!(server.number(&database, known_to_one).await, after);
         let node = super::shared(server.node(&database));
         assert_eq!(stored(&node, 1).await, session(1));
@@ -147,6 +157,19 @@ async fn a_version_only_adds_to_the_one_before() {
         assert_eq!((directory.version(), directory.departed()), (3, &departed));
         assert_eq!(stored_federated(&other, "alice").await.0, 1);
         assert_eq!(stored_keys(&other).await.keys, [signing_key(1)]);
+        let of_application = Change::StartSession(session_with_terms(2));
+        commit(&node, [of_application, put_consents(0, "alice", &["shop"]), use_once(1)]).await;
+        // As a node of version 3 moves it on, and starts one.
+        let rotate = "UPDATE session SET generation = 1 WHERE terms IS NOT NULL";
+        server.sql(&database, rotate).await;
+        let start = "INSERT INTO session (id, person, scopes, created_at, authenticated_at, expires_at, generation, \
+                     rotated_at) VALUES (gen_random_uuid(), 'bob', '', 0, 0, 0, 0, 0)";
+        server.sql(&database, start).await;
+        assert_eq!(stored(&other, 2).await, Session { generation: 1, ..session_with_terms(2) });
+        let without = "SELECT count(*) FROM session WHERE terms IS NULL";
+        assert_eq!(server.number(&database, without).await, 2);
+        assert_eq!(stored_consents(&other, "alice").await, (1, consents(&["shop"])));
+        conflicts(&other, [use_once(1)]).await;
     }
 }
 

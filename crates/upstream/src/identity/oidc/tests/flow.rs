@@ -13,6 +13,7 @@ async fn finish(source: &Source, query: &str) -> String {
     error.reason
 }
 
+// Holds: rfc7636-7.2-client-no-downgrade, rfc9700-2.1.1-client-s256
 #[tokio::test]
 async fn the_browser_is_sent_with_everything_that_binds_the_answer_to_it() {
     let provider = Provider::start().await;
@@ -108,6 +109,7 @@ async fn what_the_browser_brings_is_checked_before_anybody_is_asked() {
     }
 }
 
+// Holds: rfc9207-2.4-client-compares
 #[tokio::test]
 async fn a_source_that_says_it_names_itself_must_do_so() {
     let provider = Provider::start().await;
@@ -235,6 +237,7 @@ async fn no_answer_is_read_without_end_or_from_elsewhere() {
     assert!(error.reason.contains("no answer within 5 s"), "{error}");
 }
 
+// Holds: rfc8414-6.2-impersonation
 #[tokio::test]
 async fn a_source_under_another_name_is_not_the_one() {
     let provider = Provider::start().await;
