@@ -119,6 +119,11 @@ impl OidcFault {
                 );
             }
             Refusal::InvalidGrant => ("InvalidGrantException", "invalid_grant", "Invalid grant provided"),
+            Refusal::ConsentRequired => (
+                "InvalidGrantException",
+                "invalid_grant",
+                "consent_required: the person has not agreed that this application may have this",
+            ),
             // AWS's language servers compare this text.
             Refusal::InvalidRefreshToken => {
                 ("InvalidGrantException", "invalid_grant", "Invalid refresh token provided")
