@@ -263,6 +263,26 @@ pub struct AccessOnly {
     pub actors: Vec<String>,
 }
 
+impl AccessOnly {
+    /// The same as what was issued of a session, if it is about a person.
+    #[must_use]
+    pub fn issued(&self) -> Option<Issued> {
+        let Subject::Person { person, session, authenticated_at, terms } = &self.subject else { return None };
+        Some(Issued {
+            session: *session,
+            person: person.clone(),
+            scopes: self.scopes.clone(),
+            access_expires_at: self.expires_at,
+            expires_in: self.expires_in,
+            refresh_generation: None,
+            authenticated_at: *authenticated_at,
+            audiences: self.audiences.clone(),
+            dpop_key: self.dpop_key,
+            terms: terms.clone(),
+        })
+    }
+}
+
 /// Whom an access token is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {

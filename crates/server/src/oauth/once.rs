@@ -55,12 +55,17 @@ pub(crate) fn once_id(purpose: Purpose, whose: &[u8], jti: &str) -> OnceId {
     OnceId::from_bytes(bytes)
 }
 
+/// How long it is remembered that something was used that is of no use to anybody from `until` on.
+pub(crate) const fn remembered_until(until: Timestamp) -> Timestamp {
+    until.plus(REMEMBERED_LONGER)
+}
+
 /// Uses it, and answers whether nobody had before. It is of no use to anybody from `until` on.
 ///
 /// # Errors
 /// [`Outage`] when the store cannot tell. It may be used up then.
 pub(crate) async fn use_once(app: &App, id: OnceId, until: Timestamp) -> Result<bool, Outage> {
-    match app.store.commit(vec![Change::Use { id, until: until.plus(REMEMBERED_LONGER) }]).await {
+    match app.store.commit(vec![Change::Use { id, until: remembered_until(until) }]).await {
         Ok(()) => Ok(true),
         Err(CommitError::Conflict) => Ok(false),
         Err(CommitError::Outage(outage)) => Err(outage),
