@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use anyhow::Context as _;
 use axum::http::request::Parts;
-use doorward_core::refusal::Refusal;
 use doorward_core::secret::SecretAccessKey;
 use doorward_core::time::{Lifetime, Timestamp};
 use doorward_upstream::iam::caller_identity::{CallerIdentities, NotTold};
@@ -49,8 +48,6 @@ pub(crate) struct Principal {
 pub(crate) enum Unknown {
     /// The signature, or its lack.
     Signature(SignatureError),
-    /// Anything else that is the caller's to mend.
-    Refused(Refusal),
     /// Ours; the text is for the log.
     Outage(String),
 }
