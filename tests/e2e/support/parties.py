@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,7 +26,9 @@ API = "https://orders.example.org"
 STOCK = "https://stock.example.org"
 CALLBACK = "http://127.0.0.1:45343/signed-in"
 SIGNED_OUT = "http://127.0.0.1:45343/signed-out"
+# With characters that a form and a header have different words for, but for Authlib, which has no words for them.
 SECRETS = {name: f"the secret of {name}, 100% & more" for name in ("web", "post", "orders", "stock", "robot")}
+SECRETS["python"] = secrets.token_urlsafe(32)
 # What `pushing` signs with; the directory has the public half.
 SIGNER = json.loads(ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1())))
 
@@ -59,6 +62,16 @@ grants = ["authorization_code", "refresh_token"]
 scopes = ["openid", "profile", "email", "orders:read"]
 audiences = ["https://orders.example.org", "https://stock.example.org"]
 signing_algorithm = "RS256"
+everybody = true
+
+[[applications]]
+client_id = "python"
+name = "Shop in Python"
+secret_hashes = ["{python}"]
+redirect_uris = ["http://127.0.0.1/signed-in"]
+grants = ["authorization_code", "refresh_token"]
+scopes = ["openid", "profile", "email", "orders:read"]
+audiences = ["https://orders.example.org"]
 everybody = true
 
 [[applications]]
