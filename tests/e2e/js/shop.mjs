@@ -1,7 +1,5 @@
 // A public client that is written with oauth4webapi: its tokens are bound to a key that it made (RFC 9449). It runs in a
-// browser as it does in Node.
-//
-// Everything comes from outside: the library, and `go`, which takes a person to an address and says where they come back to.
+// browser as it does in Node; the library comes from outside.
 
 export class Shop {
   constructor(oauth, issuer, clientId, redirectUri) {
@@ -13,7 +11,7 @@ export class Shop {
   async start() {
     const { oauth, issuer, insecure } = this;
     this.server = await oauth.processDiscoveryResponse(issuer, await oauth.discoveryRequest(issuer, insecure));
-    this.keys = await oauth.generateKeyPair('ES256');
+    this.keys ??= await oauth.generateKeyPair('ES256');
     this.DPoP = oauth.DPoP(this.client, this.keys);
   }
 
@@ -47,8 +45,13 @@ export class Shop {
     const answer = oauth.validateAuthResponse(server, client, new URL(callback), this.state);
     const request = () => oauth.authorizationCodeGrantRequest(
       server, client, oauth.None(), answer, this.redirectUri, this.verifier, this.options);
-    return this.proven(request, (response) => oauth.processAuthorizationCodeResponse(
-      server, client, response, { expectedNonce: this.nonce, requireIdToken: true }));
+    return this.proven(request, async (response) => {
+      const expected = { expectedNonce: this.nonce, requireIdToken: true };
+      const tokens = await oauth.processAuthorizationCodeResponse(server, client, response, expected);
+      // Whatever the connection says, the signature must be of a key that the server publishes.
+      await oauth.validateApplicationLevelSignature(server, response, this.insecure);
+      return tokens;
+    });
   }
 
   async refresh(refreshToken) {
@@ -63,8 +66,8 @@ export class Shop {
     return this.proven(request, (response) => oauth.processUserInfoResponse(server, client, subject, response));
   }
 
-  // Whether the keys that the server publishes are those that it signs with.
-  verify(response) {
-    return this.oauth.validateApplicationLevelSignature(this.server, response, this.insecure);
+  async revoke(token) {
+    const { oauth, server, client } = this;
+    await oauth.processRevocationResponse(await oauth.revocationRequest(server, client, oauth.None(), token, this.insecure));
   }
 }
