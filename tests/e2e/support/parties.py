@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import ssl
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,11 +25,11 @@ SCRIPTS = Path(__file__).parents[1] / "js"
 WITHIN = 60
 API = "https://orders.example.org"
 STOCK = "https://stock.example.org"
-CALLBACK = "http://127.0.0.1:45343/signed-in"
-SIGNED_OUT = "http://127.0.0.1:45343/signed-out"
-# With characters that a form and a header have different words for, but for Authlib, which has no words for them.
-SECRETS = {name: f"the secret of {name}, 100% & more" for name in ("web", "post", "orders", "stock", "robot")}
-SECRETS["python"] = secrets.token_urlsafe(32)
+SHOP = "http://127.0.0.1:45343"
+CALLBACK, SIGNED_OUT = f"{SHOP}/signed-in", f"{SHOP}/signed-out"
+# With characters that have to be encoded, which Authlib alone does not do.
+SECRETS = {name: f"the secret of {name}, 100% & more" for name in ("post", "orders", "stock", "robot")}
+SECRETS["web"] = secrets.token_urlsafe(32)
 # What `pushing` signs with; the directory has the public half.
 SIGNER = json.loads(ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1())))
 
@@ -62,16 +63,6 @@ grants = ["authorization_code", "refresh_token"]
 scopes = ["openid", "profile", "email", "orders:read"]
 audiences = ["https://orders.example.org", "https://stock.example.org"]
 signing_algorithm = "RS256"
-everybody = true
-
-[[applications]]
-client_id = "python"
-name = "Shop in Python"
-secret_hashes = ["{python}"]
-redirect_uris = ["http://127.0.0.1/signed-in"]
-grants = ["authorization_code", "refresh_token"]
-scopes = ["openid", "profile", "email", "orders:read"]
-audiences = ["https://orders.example.org"]
 everybody = true
 
 [[applications]]
@@ -150,8 +141,8 @@ def register(site: Site) -> None:
 class Shopper(Person):
     """Somebody who uses applications, and finds again in the address bar where they left the browser."""
 
-    def __init__(self):
-        super().__init__(ADA)
+    def __init__(self, trust: ssl.SSLContext | None = None):
+        super().__init__(ADA, trust)
 
     def authorize(self, url: str) -> str:
         page: Page = self.decide(url, "Approve")
