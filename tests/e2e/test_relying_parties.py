@@ -35,6 +35,14 @@ def ada() -> Shopper:
     return Shopper()
 
 
+def test_keys_are_published_before_the_first_token(site: Site):
+    """Many libraries fetch them once, when the application starts."""
+    register(site)
+    site.start()
+    keys = site.api.call("GET", site.base + "/.well-known/jwks.json").body["keys"]
+    assert {key["alg"] for key in keys} == {"ES256", "RS256", "EdDSA"}
+
+
 OPENID_CLIENT = [
     "code",
     "mixed_up",
