@@ -10,6 +10,7 @@ mod authorize;
 mod consent;
 mod logout;
 mod par;
+mod relying_party;
 mod token;
 mod userinfo;
 mod verifier;
