@@ -1,16 +1,16 @@
 //! The OAuth 2.0 and OpenID Connect door, as applications and their verifiers use it.
 
+mod authorize;
 mod client_authentication;
 mod common;
+mod consent;
 mod dpop;
 mod introspection;
-mod revocation;
-mod signer;
-mod authorize;
-mod consent;
 mod logout;
 mod par;
 mod relying_party;
+mod revocation;
+mod signer;
 mod token;
 mod userinfo;
 mod verifier;
