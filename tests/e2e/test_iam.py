@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import random
 import string
+import time
 import uuid
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from support.documents import blocks
 from support.issuer import Issuer, Key
 from support.moto import Moto
 from support.places import ROOT
+from support.presigned import PresignedSts
 from support.site import Site
 
 PAGE = ROOT / "docs" / "operations" / "iam.md"
@@ -41,11 +43,18 @@ def issuer():
 
 
 @pytest.fixture
-def running(site: Site, issuer: Issuer, moto: Moto) -> Site:
+def sts(moto: Moto):
+    sts = PresignedSts(moto)
+    yield sts
+    sts.close()
+
+
+@pytest.fixture
+def running(site: Site, issuer: Issuer, sts: PresignedSts) -> Site:
     """A server with the page's configuration and directory, but for where the others are."""
     configuration, application = blocks(PAGE, "toml")
     configuration = configuration.replace("https://login.example.org/realms/corp", issuer.url)
-    configuration = configuration.replace("https://sts.us-east-1.amazonaws.com", moto.endpoint)
+    configuration = configuration.replace("https://sts.us-east-1.amazonaws.com", sts.url)
     site.configure(more=configuration)
     (site.folder / "deploy.key").write_text(SECRET + "\n")
     (site.folder / "deploy.key").chmod(0o600)
@@ -57,13 +66,18 @@ def running(site: Site, issuer: Issuer, moto: Moto) -> Site:
 
 @pytest.fixture
 def assertion(issuer: Issuer):
-    return lambda **claims: issuer.token(KEY, **{"aud": "reports", "jti": uuid.uuid4().hex, **claims})
+    # Not of before ada was added to the directory: it could be about somebody else.
+    return lambda **claims: issuer.token(
+        KEY, **{"aud": "reports", "iat": int(time.time()) + 1, "jti": uuid.uuid4().hex, **claims}
+    )
 
 
 def run(example: str, site: Site, monkeypatch, credentials: dict[str, str], **names) -> dict:
     """Runs an example of the page with these credentials in the environment, and gives what it got."""
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
+    # A session keeps the credentials that it found first.
+    boto3.setup_default_session()
     exec(compile(example.replace("https://sso.example.org", site.base), str(PAGE), "exec"), names)  # noqa: S102
     return names["answer"]
 
@@ -128,8 +142,8 @@ def test_t72_t74_refusals_have_their_exceptions(running, assertion):
         assert refused(client(running), assertion=bad).response["Error"]["Code"] == "InvalidGrantException"
     client(running).create_token_with_iam(clientId="reports", grantType=BEARER, assertion=once)
     assert refused(client(running), assertion=once).response["Error"]["Code"] == "InvalidGrantException"
-    with client(running, token="a session token") as session:
-        session.create_token_with_iam(clientId="reports", grantType=BEARER, assertion=assertion())
+    with_token = client(running, token="a session token")
+    with_token.create_token_with_iam(clientId="reports", grantType=BEARER, assertion=assertion())
 
 
 def issuer_of_nobody():
@@ -138,24 +152,32 @@ def issuer_of_nobody():
     return nobody
 
 
-def test_an_sts_vouches_for_its_callers(running, moto, assertion, monkeypatch):
+def test_an_sts_vouches_for_its_callers(running, moto, sts, assertion, monkeypatch):
     _, example = blocks(PAGE, "python")
     iam = moto.client("iam")
     iam.create_role(RoleName="Deploy", AssumeRolePolicyDocument="{}")
-    role = f"arn:aws:iam::111122223333:role/Deploy"
+    role = "arn:aws:iam::111122223333:role/Deploy"
     assumed = moto.client("sts").assume_role(RoleArn=role, RoleSessionName="ci")["Credentials"]
-    credentials = keys(assumed["AccessKeyId"], assumed["SecretAccessKey"], assumed["SessionToken"])
-    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto.endpoint)
+    assumed = [assumed[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")]
+    sts.know(*assumed)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+    credentials = keys(*assumed)
     answer = run(example, running, monkeypatch, credentials, assertion=assertion())
     assert said(answer["idToken"], running)["sub"] == "ada"
 
     # Somebody else's identity is known, too, and not named by the application.
     user, secret = moto.create_user("eve", "sts:*")
-    for name in ("AWS_SESSION_TOKEN",):
-        monkeypatch.delenv(name)
+    sts.know(user, secret)
+    monkeypatch.delenv("AWS_SESSION_TOKEN")
     with pytest.raises(ClientError) as refusal:
         run(example, running, monkeypatch, keys(user, secret), assertion=assertion())
     assert refusal.value.response["Error"]["Code"] == "AccessDeniedException"
+
+    # The STS does not take what was signed for another server.
+    elsewhere = example.replace('"sso.example.org"', '"vault.example.org"')
+    with pytest.raises(ClientError) as refusal:
+        run(elsewhere, running, monkeypatch, credentials, assertion=assertion())
+    assert refusal.value.response["Error"]["Code"] == "UnrecognizedClientException"
 
 
 def test_what_botocore_signs_holds_and_no_change_of_it_does(running):
