@@ -198,6 +198,7 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
     let key_policy = KeyPolicy::default();
     let signing = Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, key_policy);
     signing.start(&[]).await?;
+    signing.make_for_applications().await?;
     let signing = Arc::new(signing);
     let identity = Identity::new(Vec::new(), store.clone(), clock.clone(), entropy.clone(), &keys);
     let app = Arc::new(App::new(Parts {

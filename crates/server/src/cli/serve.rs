@@ -85,6 +85,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let directory = store.directory().await?;
     directory_fits(&config, &directory);
     nothing_taken(&config, directory.file())?;
+    signing.make_for_applications().await?;
     identity.warm();
     let app = Arc::new(App::new(Parts {
         site,
