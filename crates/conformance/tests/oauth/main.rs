@@ -5,6 +5,7 @@ mod client_authentication;
 mod common;
 mod consent;
 mod dpop;
+mod grants;
 mod introspection;
 mod logout;
 mod par;
