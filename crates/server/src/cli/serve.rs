@@ -81,6 +81,10 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let directory = store.directory().await?;
     directory_fits(&config, &directory);
     nothing_taken(&config, directory.file())?;
+    if let Err(outage) = signing.look().await {
+        // It is tried again and again.
+        warn!("the signing keys were not looked after: {outage}");
+    }
     identity.warm();
     let app = Arc::new(App::new(Parts {
         site,

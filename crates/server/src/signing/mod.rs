@@ -157,7 +157,8 @@ impl Signing {
         }
     }
 
-    /// Looks at the store once, and makes the next keys if they are due.
+    /// Looks at the store once, and makes the next keys if they are due, and the first ones that applications are going to
+    /// ask for: whoever verifies their tokens may fetch the keys before there is any.
     ///
     /// # Errors
     /// [`Outage`] when the store fails, or a key cannot be unwrapped.
@@ -165,7 +166,16 @@ impl Signing {
         let mut looked = self.looked.lock().await;
         let kept = self.load().await?;
         *looked = Some(self.clock.ticks());
-        self.rotate(&kept).await
+        self.rotate(&kept).await?;
+        drop(looked);
+        let directory = self.store.directory().await?;
+        // One for EdDSA keeps some from reading the whole set, so it is made when there is no other way.
+        for algorithm in [SigningAlgorithm::Rs256, SigningAlgorithm::Es256] {
+            if directory.file().applications.iter().any(|one| one.signing_algorithm == algorithm) {
+                self.signer(algorithm).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The key that signs with this algorithm.

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::ambient::OsEntropy;
+use crate::dev::seed;
 
 const RSA: SigningAlgorithm = SigningAlgorithm::Rs256;
 const EC: SigningAlgorithm = SigningAlgorithm::Es256;
@@ -80,6 +81,25 @@ async fn a_key_is_made_for_the_algorithm_that_is_asked_for_and_for_no_other() {
     assert!(other.published().is_empty());
     other.look().await.unwrap();
     assert_eq!(kids(&other), kids(&one));
+}
+
+#[tokio::test]
+async fn a_key_is_published_before_the_first_application_asks_for_it() {
+    let store = memory();
+    let ([node], clock) = nodes(&store);
+    node.look().await.unwrap();
+    assert!(node.published().is_empty(), "there is no application");
+    let mut file = seed::directory().unwrap();
+    let [first, last] = &mut *file.applications else { panic!("there are two") };
+    (first.signing_algorithm, last.signing_algorithm) = (EC, SigningAlgorithm::EdDsa);
+    let directory = store.directory().await.unwrap();
+    store.commit(vec![directory.replaced_by(file, clock.now())]).await.unwrap();
+    for _ in 0..2 {
+        node.look().await.unwrap();
+        let kept = store.signing_keys().await.unwrap().keys;
+        assert_eq!(kept.iter().map(|key| key.algorithm).collect::<Vec<_>>(), [EC]);
+        assert_eq!(kids(&node), [kept[0].id.clone()]);
+    }
 }
 
 fn token_kid(token: &str) -> String {
