@@ -10,20 +10,25 @@ use doorward::app::{App, DeviceGrant, DeviceRequestQuota, Parts, Policy};
 use doorward::brokers;
 use doorward::dev::{Development, Faults, seed};
 use doorward::http::server::Server;
+use doorward::iam::Callers;
 use doorward::identity::Identity;
+use doorward::issuers::Issuers;
 use doorward::signing::{KeyPolicy, Signing};
 use doorward::site::Site;
 use doorward_core::client::RegistrationPolicy;
 use doorward_core::credentials::SharedEntropy;
 use doorward_core::directory::DirectoryFile;
 use doorward_core::ids::PersonId;
+use doorward_core::secret::SecretAccessKey;
 use doorward_core::signing_key::SigningAlgorithm;
 use doorward_core::store::Store as _;
 use doorward_core::time::{Lifetime, Lifetimes, Timestamp};
 use doorward_keys::KeyRing;
-use doorward_store::{Closer, Location};
+use doorward_store::{Closer, Location, Opened};
 use doorward_upstream::credentials::brokers::Brokers;
 use doorward_upstream::credentials::built_in::BuiltIn;
+use doorward_upstream::iam::caller_identity::CallerIdentities;
+use doorward_upstream::identity::assertions::IssuerSettings;
 use doorward_upstream::identity::oidc::{Settings, Source};
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -50,6 +55,12 @@ pub struct Setup {
     pub lifetimes: Lifetimes,
     /// Where people sign in beside the passwords of the directory.
     pub identity_sources: Vec<Settings>,
+    /// Whose assertions applications may present.
+    pub trusted_issuers: Vec<IssuerSettings>,
+    /// Access keys that may sign CreateTokenWithIAM: id, secret, and the ARN of the owner.
+    pub access_keys: Vec<[String; 3]>,
+    /// The STS that is asked who calls, and what this server is called there.
+    pub caller_identities: Option<[String; 2]>,
     /// Scopes that may be registered; all if `None`.
     pub scopes: Option<doorward_core::scope::Scopes>,
     /// Redirect URIs accepted beside those on 127.0.0.1.
@@ -85,6 +96,9 @@ impl Default for Setup {
             directory: seed::directory().expect("the seeded directory is right"),
             lifetimes: Lifetimes::default(),
             identity_sources: Vec::new(),
+            trusted_issuers: Vec::new(),
+            access_keys: Vec::new(),
+            caller_identities: None,
             scopes: None,
             redirect_uris: Vec::new(),
             poll_interval: 1,
@@ -135,6 +149,22 @@ impl Kit {
         let mut setup = Setup::default();
         edit(&mut setup);
         let opened = doorward_store::open(location).expect("the store can be opened");
+        let clock = Arc::new(Clock::fixed(setup.now));
+        let kit = Self::on(opened, clock, &setup);
+        kit.replace_directory(setup.directory).await;
+        kit
+    }
+
+    /// Another node on the same store, with the same clock. The store is the first one's to close.
+    pub fn beside(&self, edit: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup { public_url: self.base.clone(), ..Setup::default() };
+        edit(&mut setup);
+        let nothing = doorward_store::open(&Location::Memory).expect("memory can be opened");
+        let shared = Opened { store: self.store.shared(), ..nothing };
+        Self::on(shared, Arc::clone(&self.clock), &setup)
+    }
+
+    fn on(opened: Opened, clock: Arc<Clock>, setup: &Setup) -> Self {
         let store = Arc::new(WatchedStore::new(opened.store));
         let keys = KeyRing::new(&setup.master_key);
         let entropy: SharedEntropy = Arc::new(OsEntropy::default());
@@ -150,7 +180,6 @@ impl Kit {
         if let Some(target) = setup.start_url_redirect.clone() {
             site = site.with_start_url_redirect(target).expect("the test's redirect is right");
         }
-        let clock = Arc::new(Clock::fixed(setup.now));
         let base = site.base().to_owned();
         let signing =
             Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, setup.signing_keys));
@@ -165,6 +194,8 @@ impl Kit {
             entropy,
             brokers: setup.brokers.clone().unwrap_or_else(|| brokers::built_in(built_in)),
             identity,
+            issuers: Issuers::new(setup.trusted_issuers.clone()).expect("the test's issuers are right"),
+            callers: callers(&setup),
             signing: Arc::clone(&signing),
             policy: Policy {
                 registration: RegistrationPolicy {
@@ -180,9 +211,7 @@ impl Kit {
             },
             development,
         }));
-        let kit = Self { server: Server::new(&app), app, clock, store, closer: opened.closer, base, signing };
-        kit.replace_directory(setup.directory).await;
-        kit
+        Self { server: Server::new(&app), app, clock, store, closer: opened.closer, base, signing }
     }
 
     /// The server.
@@ -296,6 +325,18 @@ impl Kit {
     #[must_use]
     pub fn browser(&self) -> Browser<'_> {
         Browser::new(self)
+    }
+}
+
+fn callers(setup: &Setup) -> Callers {
+    let keys = setup.access_keys.iter().fold(Callers::default(), |callers, [id, secret, arn]| {
+        callers.with_key(id, SecretAccessKey::new(secret), arn)
+    });
+    match &setup.caller_identities {
+        None => keys,
+        Some([endpoint, server_id]) => {
+            keys.with_sts(CallerIdentities::new(endpoint, server_id, None).expect("the test's STS is right"))
+        }
     }
 }
 

@@ -30,7 +30,9 @@ use crate::dev::{Development, Faults, FaultyStore, seed};
 use crate::directory_file::Written;
 use crate::http::listen::Listener;
 use crate::http::server::Server;
+use crate::iam::Callers;
 use crate::identity::Identity;
+use crate::issuers::Issuers;
 use crate::signing::{KeyPolicy, Signing};
 use crate::site::Site;
 use crate::{keyfile, setup};
@@ -206,6 +208,8 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
         entropy,
         brokers: brokers::built_in(built_in),
         identity,
+        issuers: Issuers::default(),
+        callers: Callers::default(),
         signing,
         policy: Policy {
             registration: RegistrationPolicy {

@@ -39,6 +39,8 @@ pub(super) fn node(store: Arc<dyn Store>, rate_limits: bool) -> App {
     App::new(Parts {
         site: Site::new(BASE, Vec::new(), "us-east-1".into()).unwrap(),
         brokers: brokers::built_in(Arc::new(BuiltIn::new(&keys, entropy.clone()))),
+        issuers: crate::issuers::Issuers::default(),
+        callers: crate::iam::Callers::default(),
         identity: Identity::new(Vec::new(), store.clone(), clock.clone(), entropy.clone(), &keys),
         signing: Arc::new(Signing::new(
             store.clone(),
@@ -84,7 +86,7 @@ pub(super) fn caller(seconds: u32) -> Caller {
 /// An application of this name, with `more` members than it must have.
 pub(super) fn application(client_id: &str, more: &Value) -> Application {
     let mut written = json!({
-        "client_id": client_id, "name": client_id, "grants": ["client_credentials"], "scopes": ["read"],
+        "client_id": client_id, "name": client_id, "grants": ["client_credentials"], "scopes": ["openid"],
     });
     for (name, value) in more.as_object().unwrap() {
         written[name] = value.clone();
