@@ -3,10 +3,9 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::time::SystemTime;
 
 use axum::body::Body;
-use doorward_core::time::Timestamp;
+use doorward::ambient::Clock;
 use doorward_testkit::{APPLICATION_REDIRECT_URI, Choice, Kit, SPA, Setup, WEB};
 use openidconnect::core::{
     CoreAuthenticationFlow, CoreClient, CoreDeviceAuthorizationResponse, CoreErrorResponseType,
@@ -26,9 +25,7 @@ use crate::token::applications;
 async fn kit() -> Kit {
     let kit = Kit::with(|setup: &mut Setup| {
         applications(setup);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-        setup.now =
-            Timestamp::from_seconds(i64::try_from(now.as_secs()).expect("before the year 292 277 026 596"));
+        setup.now = Clock::system().now();
     })
     .await;
     kit.signing().look().await.expect("keys can be made");
@@ -84,18 +81,18 @@ async fn openidconnect_signs_a_person_in_with_a_code() {
     let redeem = client.exchange_code(code).unwrap().set_pkce_verifier(verifier);
     let tokens = redeem.request_async(&http).await.expect("tokens");
     let id_token = tokens.id_token().expect("an ID token");
-    let verifies = client.id_token_verifier();
-    let claims = id_token.claims(&verifies, &nonce).expect("an ID token that verifies");
+    let judge = client.id_token_verifier();
+    let claims = id_token.claims(&judge, &nonce).expect("an ID token that verifies");
     assert_eq!(claims.subject().as_str(), "ada");
     assert!(claims.auth_time().is_some());
     let hash = AccessTokenHash::from_token(
         tokens.access_token(),
         id_token.signing_alg().unwrap(),
-        id_token.signing_key(&verifies).unwrap(),
+        id_token.signing_key(&judge).unwrap(),
     );
     assert_eq!(claims.access_token_hash(), Some(&hash.unwrap()));
     assert_eq!(id_token.signing_alg().unwrap(), &CoreJwsSigningAlgorithm::EcdsaP256Sha256);
-    let other = id_token.claims(&verifies, &Nonce::new_random()).expect_err("another sign-in's nonce");
+    let other = id_token.claims(&judge, &Nonce::new_random()).expect_err("another sign-in's nonce");
     assert!(matches!(other, ClaimsVerificationError::InvalidNonce(_)), "{other}");
 
     let subject = Some(claims.subject().clone());
@@ -108,8 +105,7 @@ async fn openidconnect_signs_a_person_in_with_a_code() {
     let next = client.exchange_refresh_token(refresh).unwrap().request_async(&http).await.expect("tokens");
     let no_nonce =
         |nonce: Option<&Nonce>| nonce.map_or(Ok(()), |_| Err("a refreshed token has none".to_owned()));
-    let claims =
-        next.id_token().expect("an ID token").claims(&verifies, no_nonce).expect("one that verifies");
+    let claims = next.id_token().expect("an ID token").claims(&judge, no_nonce).expect("one that verifies");
     assert_eq!(claims.subject().as_str(), "ada");
     assert_ne!(next.refresh_token().map(openidconnect::RefreshToken::secret), Some(refresh.secret()));
 }
@@ -135,10 +131,9 @@ async fn openidconnect_waits_for_a_device_sign_in() {
     };
     let poll = client.exchange_device_access_token(&asked).unwrap();
     let tokens = poll.request_async(&http, approve, None).await.expect("tokens");
-    let verifies = client.id_token_verifier();
+    let judge = client.id_token_verifier();
     let no_nonce = |nonce: Option<&Nonce>| nonce.map_or(Ok(()), |_| Err("nobody sent one".to_owned()));
-    let claims =
-        tokens.id_token().expect("an ID token").claims(&verifies, no_nonce).expect("one that verifies");
+    let claims = tokens.id_token().expect("an ID token").claims(&judge, no_nonce).expect("one that verifies");
     assert_eq!(claims.subject().as_str(), "ada");
     assert!(tokens.refresh_token().is_some());
 
