@@ -83,13 +83,11 @@ fn identify(app: &App, parts: &Parts, body: &[u8]) -> Result<Caller, Refused> {
     }
     // Clients sign by their own clock, however far ours was put forward.
     let now = app.clock.unshifted();
-    match signature.verify(parts, body, &caller.secret_access_key, "sts", now) {
-        Ok(()) => Ok(caller),
-        Err(_) => {
-            let why = "The request signature we calculated does not match the signature you provided";
-            Err((StatusCode::FORBIDDEN, "SignatureDoesNotMatch", why))
-        }
-    }
+    let why = "The request signature we calculated does not match the signature you provided";
+    signature
+        .verify(parts, body, &caller.secret_access_key, "sts", now)
+        .map_err(|_| (StatusCode::FORBIDDEN, "SignatureDoesNotMatch", why))?;
+    Ok(caller)
 }
 
 fn xml(status: StatusCode, text: String) -> Response {
