@@ -23,8 +23,8 @@ pub(super) struct Routes {
 }
 
 /// What every server has.
-fn common() -> [Row; 24] {
-    [
+fn common() -> Vec<Row> {
+    vec![
         // sso-oidc
         ("/client/register", post(api::register_client)),
         // sso-oidc and OAuth: the content type decides

@@ -40,7 +40,13 @@ pub(super) fn node(store: Arc<dyn Store>, rate_limits: bool) -> App {
         site: Site::new(BASE, Vec::new(), "us-east-1".into()).unwrap(),
         brokers: brokers::built_in(Arc::new(BuiltIn::new(&keys, entropy.clone()))),
         identity: Identity::new(Vec::new(), store.clone(), clock.clone(), entropy.clone(), &keys),
-        signing: Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, false)),
+        signing: Arc::new(Signing::new(
+            store.clone(),
+            clock.clone(),
+            entropy.clone(),
+            &keys,
+            crate::signing::KeyPolicy::default(),
+        )),
         policy: Policy {
             registration: RegistrationPolicy {
                 redirect_uris: Vec::new(),
