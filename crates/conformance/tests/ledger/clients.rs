@@ -177,7 +177,8 @@ async fn ledger_19_redirect_uris_are_compared_as_text_and_never_learned() {
     assert!(sent.location().starts_with("https://app.example/cb?code="), "{}", sent.location());
 }
 
-// Holds: rfc8628-5.3-device-not-trusted, rfc9700-2.6-client-names-not-persons, rfc9700-4.2.4-no-third-parties
+// Holds: rfc8628-5.3-device-not-trusted, rfc9068-5-sub-not-chosen, rfc9700-2.6-client-names-not-persons
+// Holds: rfc9700-4.2.4-no-third-parties
 #[tokio::test]
 async fn ledger_30_a_registration_is_inert() {
     let kit = Kit::new().await;

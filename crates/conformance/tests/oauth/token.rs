@@ -36,7 +36,8 @@ async fn refresh(
 
 // Holds: oidcc-idtoken-signature, openid-connect-core-10.1-keys-published
 // Holds: openid-connect-core-16.5-server-response-repudiation, openid-connect-core-2-aud
-// Holds: openid-connect-core-2-signed, openid-connect-core-3.1.3.3-id-token, rfc9068-2.1-asymmetric
+// Holds: openid-connect-core-2-signed, openid-connect-core-3.1.3.3-id-token
+// Holds: openid-connect-core-9-secret-basic-default, rfc8628-3.1-form-and-client-id, rfc9068-2.1-asymmetric
 // Holds: rfc9068-2.1-signed, rfc9068-2.1-typ, rfc9068-2.2-required-claims, rfc9068-2.2-sub
 // Holds: rfc9068-2.2.1-auth-time, rfc9068-2.2.3-scope, rfc9068-3-default-aud, rfc9068-4-keys-published
 // Holds: rfc9068-6-private-claims, rfc9700-2.3-audience, rfc9700-4.10.2-audience-in-token
@@ -72,8 +73,9 @@ async fn an_application_gets_tokens_that_others_verify() {
     .await;
 }
 
-// Holds: rfc8707-2-audience, rfc8707-2-invalid-target, rfc8707-2.2-not-more, rfc8707-2.2-refresh
-// Holds: rfc9068-3-aud-of-resource, rfc9700-2.3-audience, rfc9700-2.3-least-privilege
+// Holds: openid-connect-core-11-refresh-otherwise, rfc8707-2-audience, rfc8707-2-invalid-target
+// Holds: rfc8707-2.2-not-more, rfc8707-2.2-refresh, rfc9068-3-aud-of-resource, rfc9700-2.3-audience
+// Holds: rfc9700-2.3-least-privilege
 #[tokio::test]
 async fn a_refresh_gives_less_when_less_is_asked_for_and_never_more() {
     on_every_store(applications, async |kit| {

@@ -201,6 +201,7 @@ async fn the_client_is_the_one_that_sessions_know() {
     assert!(client.is_public());
 }
 
+// Holds: openid-connect-core-16.12-guessing, rfc7009-5-limits
 #[tokio::test]
 async fn whoever_fails_too_often_is_slowed_down_and_nobody_else() {
     let signer = Signer::new();

@@ -621,6 +621,7 @@ fn callers_are_named_by_arns() {
     );
 }
 
+// Holds: ledger-34, rfc9068-5-distinct-aud
 #[test]
 fn no_token_of_an_application_is_for_a_brokers_service() {
     let broker = BrokerName::parse("minio").unwrap();
