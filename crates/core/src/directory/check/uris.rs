@@ -128,8 +128,9 @@ fn is_private_use(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    // Holds: openid-connect-core-3.1.2.1-no-plain-http, rfc8252-7.1-private-schemes
-    // Holds: rfc8252-8.4-scheme-with-a-period, rfc9700-2.6-no-plain-http-redirects
+    // Holds: openid-connect-core-3.1.2.1-no-plain-http, rfc6749-3.1.2-no-fragment
+    // Holds: rfc8252-7.1-private-schemes, rfc8252-8.4-scheme-with-a-period
+    // Holds: rfc9700-2.6-no-plain-http-redirects
     #[test]
     fn people_are_sent_back_to_uris_of_three_kinds() {
         let long = |length: usize| format!("https://a.example/{}", "x".repeat(length - 18));
