@@ -119,7 +119,7 @@ async fn ledger_24_an_assertion_is_for_one_of_the_applications_own_audiences() {
     assert!(world.trusted.verify(&token, &[], NOW).await.is_err());
 }
 
-// Holds: rfc7523-3-algorithm, rfc7523-3-signature
+// Holds: rfc7523-3-algorithm, rfc7523-3-signature, rfc7523-5-rs256
 #[tokio::test]
 async fn ledger_05_the_key_decides_the_algorithm() {
     let world = World::start().await;
