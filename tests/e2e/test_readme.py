@@ -145,8 +145,9 @@ def test_documented_plans_are_what_is_printed(tmp_path: Path):
 def test_every_flag_that_the_documentation_names_exists(tmp_path: Path):
     commands = ("dev", "serve", "check", "backup", "restore", "migrate")
     commands = [(command,) for command in commands] + [("directory", command) for command in ("plan", "apply", "export")]
+    commands += [("key", command) for command in ("list", "rotate", "replace")]
     known = "".join(doorward(*command, "--help", cwd=tmp_path).stdout for command in commands)
-    pages = ("development-server.md", "logging.md", "operations/backup.md", "operations/directory.md")
+    pages = ("development-server.md", "logging.md", "operations/backup.md", "operations/directory.md", "operations/signing-keys.md")
     text = "".join((ROOT / "docs" / page).read_text() for page in pages)
     for flag in set(re.findall(r"(?:`|doorward [^`\n]*? )(--[a-z-]+)", text)):
         assert flag in known, flag

@@ -106,6 +106,8 @@ pub enum Change {
         id: OnceId,
         /// When it may be forgotten, since it is of no use to anybody by then.
         until: Timestamp,
+        /// Whether it must be on disk before it is answered.
+        durable: bool,
     },
     /// Replaces the signing keys. Guard: the stored version is `from`. The new version is one more.
     ReplaceSigningKeys {
@@ -118,11 +120,11 @@ pub enum Change {
 
 impl Change {
     /// Whether the change must be on disk before it is answered. A pending device request need not be: losing one
-    /// with the machine's power costs a person one more try, and anybody can make them. Nor need a use be: with the power
-    /// goes whoever could use it again at once.
+    /// with the machine's power costs a person one more try, and anybody can make them. Nor need most
+    /// uses be: with the power goes whoever could use it again at once. That a token was revoked must be.
     #[must_use]
     pub const fn is_durable(&self) -> bool {
-        !matches!(self, Self::OpenDeviceRequest(_) | Self::Use { .. })
+        !matches!(self, Self::OpenDeviceRequest(_) | Self::Use { durable: false, .. })
     }
 }
 

@@ -204,7 +204,7 @@ mod tests {
         let old = lists("'b', 'a'", &hash("1"));
         let new = lists("'a', 'b'", &hash("2"));
         let plan = Plan::new(&old, &new);
-        let changed = MemberChange {
+        let hashes = MemberChange {
             member: "secret_hashes".to_owned(),
             from: None,
             to: None,
@@ -213,7 +213,7 @@ mod tests {
         let changes = entry_changes(&plan).unwrap();
         assert_eq!(changes.len(), 1);
         assert_eq!((changes[0].kind, changes[0].name), (Kind::Application, "web"));
-        assert_eq!(changes[0].members, [changed]);
+        assert_eq!(changes[0].members, [hashes]);
         let none = DirectoryFile::default();
         for (plan, secret) in
             [(Plan::new(&none, &new), "set"), (Plan::new(&new, &directory("scopes = []")), "removed")]

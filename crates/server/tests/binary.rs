@@ -184,7 +184,7 @@ async fn a_signing_key_whose_master_key_is_lost_can_be_replaced() {
     let output = doorward(&["key", "replace", "-c", folder.path().join("doorward.toml").to_str().unwrap()]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(
-        output.status.success() && said.contains("servers that run sign with these within 10 seconds"),
+        output.status.success() && said.contains("servers that run look for new keys every 10 seconds"),
         "{said}{:?}",
         output.stderr
     );

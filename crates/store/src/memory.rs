@@ -221,7 +221,7 @@ impl State {
                 let before = self.consents.insert(person.clone(), (from + 1, *consents));
                 Ok(Undo::PutConsents { person, before })
             }
-            Change::Use { id, until } => {
+            Change::Use { id, until, .. } => {
                 if self.used.contains_key(&id) {
                     return Err(CommitError::Conflict);
                 }

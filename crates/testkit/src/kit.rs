@@ -21,7 +21,7 @@ use doorward_core::signing_key::SigningAlgorithm;
 use doorward_core::store::Store as _;
 use doorward_core::time::{Lifetime, Lifetimes, Timestamp};
 use doorward_keys::KeyRing;
-use doorward_store::{Closer, Location};
+use doorward_store::{Closer, Location, Opened};
 use doorward_upstream::credentials::brokers::Brokers;
 use doorward_upstream::credentials::built_in::BuiltIn;
 use doorward_upstream::identity::oidc::{Settings, Source};
@@ -135,6 +135,22 @@ impl Kit {
         let mut setup = Setup::default();
         edit(&mut setup);
         let opened = doorward_store::open(location).expect("the store can be opened");
+        let clock = Arc::new(Clock::fixed(setup.now));
+        let kit = Self::on(opened, clock, &setup);
+        kit.replace_directory(setup.directory).await;
+        kit
+    }
+
+    /// Another node on the same store, with the same clock. The store is the first one's to close.
+    pub fn beside(&self, edit: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup { public_url: self.base.clone(), ..Setup::default() };
+        edit(&mut setup);
+        let nothing = doorward_store::open(&Location::Memory).expect("memory can be opened");
+        let shared = Opened { store: self.store.shared(), ..nothing };
+        Self::on(shared, Arc::clone(&self.clock), &setup)
+    }
+
+    fn on(opened: Opened, clock: Arc<Clock>, setup: &Setup) -> Self {
         let store = Arc::new(WatchedStore::new(opened.store));
         let keys = KeyRing::new(&setup.master_key);
         let entropy: SharedEntropy = Arc::new(OsEntropy::default());
@@ -150,7 +166,6 @@ impl Kit {
         if let Some(target) = setup.start_url_redirect.clone() {
             site = site.with_start_url_redirect(target).expect("the test's redirect is right");
         }
-        let clock = Arc::new(Clock::fixed(setup.now));
         let base = site.base().to_owned();
         let signing =
             Arc::new(Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, setup.signing_keys));
@@ -180,9 +195,7 @@ impl Kit {
             },
             development,
         }));
-        let kit = Self { server: Server::new(&app), app, clock, store, closer: opened.closer, base, signing };
-        kit.replace_directory(setup.directory).await;
-        kit
+        Self { server: Server::new(&app), app, clock, store, closer: opened.closer, base, signing }
     }
 
     /// The server.

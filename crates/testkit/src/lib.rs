@@ -16,6 +16,7 @@ mod form;
 mod kit;
 mod logs;
 mod store;
+mod verifier;
 
 pub use answer::Answer;
 pub use applications::{
@@ -30,3 +31,4 @@ pub use form::Form;
 pub use kit::{ADDRESS, Kit, START, Setup, on_every_store};
 pub use logs::{Capture, Logs, capture_logs};
 pub use store::WatchedStore;
+pub use verifier::Verifier;

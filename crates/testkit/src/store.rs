@@ -41,6 +41,11 @@ impl WatchedStore {
         }
     }
 
+    /// The store itself, for another node on it.
+    pub(crate) fn shared(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.inner)
+    }
+
     /// Makes reads, writes, or both fail from now on.
     pub fn fail(&self, reads: bool, writes: bool) {
         self.reads_fail.store(reads, Ordering::Relaxed);

@@ -191,7 +191,9 @@ impl Application {
             policy.audiences.sort();
         }
         trusted_issuers.sort_by(|one, other| one.issuer.cmp(&other.issuer));
-        trusted_issuers.iter_mut().for_each(|accepted| accepted.audiences.sort());
+        for accepted in trusted_issuers {
+            accepted.audiences.sort();
+        }
         application
     }
 }
@@ -557,7 +559,9 @@ mod tests {
                 &mut backwards.audiences,
                 &mut backwards.iam_principals,
             ];
-            lists.into_iter().for_each(|list| list.reverse());
+            for list in lists {
+                list.reverse();
+            }
             backwards.grants.reverse();
             backwards.secret_hashes.reverse();
             backwards.keys.reverse();

@@ -142,6 +142,8 @@ fn a_token_of_another_form_is_refused_though_it_is_signed() {
     ] {
         assert!(verified(&pair, "JWT", &token).is_none(), "{token}");
     }
+    assert!(Unverified::parse(&token).is_some());
+    assert!(Unverified::parse(&format!("{header}.{claims}.{claims}.{signature}")).is_none(), "four parts");
     let long = |length: usize| {
         let empty = pair.sign("JWT", &json!({"x": ""})).unwrap().len();
         let token = pair.sign("JWT", &json!({"x": "x".repeat((length - empty) / 4 * 3)})).unwrap();

@@ -236,7 +236,7 @@ async fn replace(options: &ReplaceOptions) -> anyhow::Result<()> {
         audit::signing_key_removed(key, "replaced", version);
     }
     say(format_args!(
-        "servers that run sign with these within {} seconds, and publish no other",
+        "servers that run look for new keys every {} seconds; from then on they sign with these, and publish no other",
         place.rotation.look_every().seconds()
     ));
     remind_of_certificates(&place.config);

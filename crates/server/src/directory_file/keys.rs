@@ -75,22 +75,22 @@ mod tests {
 
     use super::*;
 
-    fn text(bytes: &[u8]) -> Option<String> {
-        Some(BASE64URL_NOPAD.encode(bytes))
+    fn text(bytes: &[u8]) -> String {
+        BASE64URL_NOPAD.encode(bytes)
     }
 
     fn curve(kty: &str, crv: &str, x: &[u8], y: Option<&[u8]>) -> PublicKey {
         PublicKey {
             kty: kty.to_owned(),
             crv: Some(crv.to_owned()),
-            x: text(x),
-            y: y.and_then(text),
+            x: Some(text(x)),
+            y: y.map(text),
             ..PublicKey::default()
         }
     }
 
     fn rsa(n: &[u8], e: &[u8]) -> PublicKey {
-        PublicKey { kty: "RSA".to_owned(), n: text(n), e: text(e), ..PublicKey::default() }
+        PublicKey { kty: "RSA".to_owned(), n: Some(text(n)), e: Some(text(e)), ..PublicKey::default() }
     }
 
     #[test]

@@ -100,9 +100,18 @@ const ARN: &str = "arn:aws:sso::111122223333:application/ssoins-0123456789abcdef
 fn good_ones_depend(name: &str, member: &str) -> bool {
     matches!(
         (name, member),
-        ("application", "grants" | "authentication" | "people" | "groups" | "everybody" | "trusted_issuers")
-            | ("application", "token_exchange" | "keys" | "secret_hashes")
-            | ("key", "kty" | "crv" | "alg" | "x" | "y" | "n" | "e")
+        (
+            "application",
+            "grants"
+                | "authentication"
+                | "people"
+                | "groups"
+                | "everybody"
+                | "trusted_issuers"
+                | "token_exchange"
+                | "keys"
+                | "secret_hashes"
+        ) | ("key", "kty" | "crv" | "alg" | "x" | "y" | "n" | "e")
     )
 }
 

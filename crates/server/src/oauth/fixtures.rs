@@ -84,7 +84,7 @@ pub(super) fn caller(seconds: u32) -> Caller {
 /// An application of this name, with `more` members than it must have.
 pub(super) fn application(client_id: &str, more: &Value) -> Application {
     let mut written = json!({
-        "client_id": client_id, "name": client_id, "grants": ["client_credentials"], "scopes": ["read"],
+        "client_id": client_id, "name": client_id, "grants": ["client_credentials"], "scopes": ["openid"],
     });
     for (name, value) in more.as_object().unwrap() {
         written[name] = value.clone();

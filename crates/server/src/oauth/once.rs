@@ -54,7 +54,19 @@ pub(crate) fn once_id(purpose: Purpose, whose: &[u8], jti: &str) -> OnceId {
 /// # Errors
 /// [`Outage`] when the store cannot tell. It may be used up then.
 pub(crate) async fn use_once(app: &App, id: OnceId, until: Timestamp) -> Result<bool, Outage> {
-    match app.store.commit(vec![Change::Use { id, until: until.plus(REMEMBERED_LONGER) }]).await {
+    commit(app, Change::Use { id, until: until.plus(REMEMBERED_LONGER), durable: false }).await
+}
+
+/// As [`use_once`], for good: what was revoked stays so, whatever happens to this machine.
+///
+/// # Errors
+/// As there.
+pub(crate) async fn revoke(app: &App, id: OnceId, until: Timestamp) -> Result<bool, Outage> {
+    commit(app, Change::Use { id, until: until.plus(REMEMBERED_LONGER), durable: true }).await
+}
+
+async fn commit(app: &App, change: Change) -> Result<bool, Outage> {
+    match app.store.commit(vec![change]).await {
         Ok(()) => Ok(true),
         Err(CommitError::Conflict) => Ok(false),
         Err(CommitError::Outage(outage)) => Err(outage),

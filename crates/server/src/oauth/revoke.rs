@@ -20,17 +20,22 @@ use tracing::info;
 
 use super::access::revocation;
 use super::client::{self, Authenticated};
-use super::once::use_once;
-use super::{claims, serve};
+use super::{claims, once, serve};
 use crate::app::App;
 use crate::audit;
 use crate::http::answer;
 use crate::http::received::Received;
+use crate::limits::Call;
 use crate::op::{Caller, Failure};
 
 /// `POST /revoke`.
 pub(crate) async fn end(received: Received) -> Response {
-    serve(received, run).await
+    let mut response = serve(received, run).await;
+    // Which tells the client to try again, since the token may still be good (RFC 7009 section 2.2.1).
+    if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
 }
 
 async fn run(
@@ -39,6 +44,8 @@ async fn run(
     headers: &HeaderMap,
     form: &Form,
 ) -> Result<Response, Failure<Refusal>> {
+    // Of public clients nothing is known, and each revocation is written down.
+    app.limits.call(Call::Token(caller.address))?;
     let client = client::authenticate(app, caller, headers, form).await?;
     revoke(app, caller, &client, form.required("token")?).await?;
     Ok(answer::json(StatusCode::OK, b"{}".to_vec()))
@@ -53,7 +60,8 @@ async fn revoke(app: &App, caller: &Caller, client: &Authenticated, token: &str)
         return end_session(app, caller, client, access.session).await;
     }
     let Some(claims) = claims::read(app, caller, token).await? else { return Ok(()) };
-    if claims.client_id == client.client_id && use_once(app, revocation(&claims), claims.expires_at()).await?
+    if claims.client_id == client.client_id
+        && once::revoke(app, revocation(&claims), claims.expires_at()).await?
     {
         let (client, subject, address) = (&claims.client_id, &claims.sub, caller.address);
         info!(target: "audit", event = "access_token_revoked", client, subject, session = claims.sid, %address);

@@ -258,7 +258,7 @@ pub fn put_consents(from: u64, name: &str, applications: &[&str]) -> Change {
 /// The change that uses the `n`th of what may be used once; a minute later it may be forgotten.
 #[must_use]
 pub fn use_once(n: u64) -> Change {
-    Change::Use { id: once_id(n), until: later(60) }
+    Change::Use { id: once_id(n), until: later(60), durable: false }
 }
 
 /// The change that replaces the signing keys by these.

@@ -32,7 +32,7 @@ async fn a_second_use_is_refused(store: &Arc<dyn Store>) {
     conflicts(store, [use_once(1)]).await;
     // Whatever else it says, and though it may have been forgotten by then.
     for seconds in [1, 59, 61, 100_000] {
-        conflicts(store, [Change::Use { id: once_id(1), until: later(seconds) }]).await;
+        conflicts(store, [Change::Use { id: once_id(1), until: later(seconds), durable: false }]).await;
     }
     assert!(!is_used(store, 2).await);
     commit(store, [use_once(2), use_once(3)]).await;
@@ -45,7 +45,7 @@ async fn a_second_use_is_refused(store: &Arc<dyn Store>) {
             let mut other = id;
             other[at] ^= 1;
             let until = later(60);
-            commit(store, [Change::Use { id: OnceId::from_bytes(other), until }]).await;
+            commit(store, [Change::Use { id: OnceId::from_bytes(other), until, durable: false }]).await;
         }
         assert_eq!(store.used(OnceId::from_bytes(id)).await, Ok(false));
     }
@@ -89,7 +89,7 @@ async fn a_use_and_a_session_are_all_or_nothing(store: &Arc<dyn Store>) {
 
 async fn a_use_is_kept_until_it_is_of_no_use(store: &Arc<dyn Store>) {
     commit(store, [use_once(1)]).await;
-    commit(store, [Change::Use { id: once_id(2), until: later(61) }]).await;
+    commit(store, [Change::Use { id: once_id(2), until: later(61), durable: false }]).await;
     let just_before = Timestamp::from_millis(later(60).millis() - 1);
     assert_eq!(store.sweep(just_before, 100).await, Ok(0));
     conflicts(store, [use_once(1)]).await;
@@ -97,17 +97,17 @@ async fn a_use_is_kept_until_it_is_of_no_use(store: &Arc<dyn Store>) {
     assert_eq!((is_used(store, 1).await, is_used(store, 2).await), (false, true));
     conflicts(store, [use_once(2)]).await;
     // What was forgotten can be used, and is kept for as long as that says.
-    commit(store, [Change::Use { id: once_id(1), until: later(90) }]).await;
+    commit(store, [Change::Use { id: once_id(1), until: later(90), durable: false }]).await;
     assert_eq!(store.sweep(later(61), 100).await, Ok(1));
     assert_eq!((is_used(store, 1).await, is_used(store, 2).await), (true, false));
     // Also what nobody needs any more counts until it is swept.
-    conflicts(store, [Change::Use { id: once_id(1), until: later(1000) }]).await;
+    conflicts(store, [Change::Use { id: once_id(1), until: later(1000), durable: false }]).await;
 }
 
 async fn a_sweep_counts_what_was_used(store: &Arc<dyn Store>) {
     let total = 700;
     commit(store, (0..total).map(use_once)).await;
-    commit(store, [Change::Use { id: once_id(total), until: later(90_000) }]).await;
+    commit(store, [Change::Use { id: once_id(total), until: later(90_000), durable: false }]).await;
     let short = |n| Change::StartSession(Session { expires_at: later(50), ..session(n) });
     commit(store, (0..10).map(short)).await;
     commit(store, (0..10).map(open_request)).await;

@@ -130,7 +130,7 @@ impl<'a> Group<'a> {
             Change::PutConsents { from, ref person, ref consents } => {
                 put_record(self.connection, Put::consents(from, person, consents))
             }
-            Change::Use { id, until } => {
+            Change::Use { id, until, .. } => {
                 use_once(self.connection, id, until)?;
                 Ok(Effect::Used)
             }

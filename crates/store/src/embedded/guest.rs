@@ -3,7 +3,7 @@
 //! SQLite lets one connection write at a time, whatever its process. A guest writes a single row in a transaction of
 //! its own, which is on the disk when it is answered, so whenever it is killed the database has the old directory or the
 //! new one. The guard is the version, as for the server. The server's writer waits for that transaction, and looks
-//! every [`LOOK_EVERY`] whether there is another directory than it shows.
+//! every [`LOOK_EVERY`] whether there are another directory or other signing keys than it shows.
 //!
 //! Guests share a lock that a restore or a migration holds alone: what a guest writes into a database that is being
 //! copied, or is about to be replaced, would be lost.

@@ -108,6 +108,11 @@ impl Published {
         self.records.insert(key, record);
     }
 
+    /// Takes a record out of the cache that somebody else has written.
+    pub(super) fn forget_record(&self, key: &RecordKey) {
+        self.records.remove(key);
+    }
+
     /// Shows what was committed.
     pub(super) fn publish(&self, effects: Vec<Effect>) {
         for effect in effects {

@@ -103,6 +103,14 @@ pub(super) fn record(connection: &Connection, key: &RecordKey) -> Result<Option<
     Ok(Some(read_record(row, key)?))
 }
 
+/// How often the record of this name was put; 0 when there is none.
+pub(super) fn record_version(connection: &Connection, key: &RecordKey) -> rusqlite::Result<i64> {
+    let mut statement =
+        connection.prepare_cached("SELECT version FROM record WHERE kind = ?1 AND key = ?2")?;
+    let mut rows = statement.query(<[&str; 2]>::from(key.columns()))?;
+    rows.next()?.map_or(Ok(0), |row| row.get(0))
+}
+
 /// The records that come after this one in the order of their names, at most `limit`.
 pub(super) fn records_after(
     connection: &Connection,

@@ -50,7 +50,7 @@ pub(super) enum Job {
     Load(Load),
     /// The changes of one caller.
     Commit { changes: Vec<Change>, answer: oneshot::Sender<Result<(), CommitError>> },
-    /// To look whether a guest has replaced the directory. A writer that has much to do looks by itself.
+    /// To look whether a guest has replaced the directory or the signing keys. A writer that has much to do looks by itself.
     Look,
     /// One batch of a sweep.
     Sweep { now: Timestamp, limit: usize, answer: oneshot::Sender<Result<usize, Outage>> },
@@ -92,7 +92,7 @@ pub(super) struct Writer {
     checkpointed: usize,
     /// Whether SQLite's log was long when it was last looked at.
     long_log: bool,
-    /// When it was last looked whether a guest has replaced the directory.
+    /// When it was last looked for what guests have written.
     looked: Instant,
     /// Whether the last step of folding went well.
     tidied: bool,
@@ -210,13 +210,28 @@ impl Writer {
         closing
     }
 
-    /// Shows the directory that a guest has written, if there is one. Whether there is cannot be told of one that cannot
-    /// be read, and then nobody is shown any.
+    /// Shows what guests have written.
     fn look(&mut self) {
         self.looked = Instant::now();
-        if self.broken.is_some() {
-            return;
+        if self.broken.is_none() {
+            self.look_at_directory();
+            self.look_at_signing_keys();
         }
+    }
+
+    /// Forgets the signing keys if a guest has written others, or if that cannot be told: whoever asks has them read.
+    fn look_at_signing_keys(&self) {
+        let key = RecordKey::SigningKeys;
+        let Some(shown) = self.published.record(&key) else { return };
+        let version = rows::record_version(&self.connection, &key);
+        if !version.is_ok_and(|version| i64::try_from(shown.version) == Ok(version)) {
+            self.published.forget_record(&key);
+        }
+    }
+
+    /// Shows the directory that a guest has written, if there is one. Whether there is cannot be told of one that cannot
+    /// be read, and then nobody is shown any.
+    fn look_at_directory(&mut self) {
         let shown = self.published.directory();
         let found = match schema::directory_version(&self.connection) {
             Ok(version)
@@ -372,11 +387,16 @@ impl Writer {
                         self.published.publish(effects);
                     });
                     overtaken |= outcome == Err(CommitError::Conflict)
-                        && changes.iter().any(|change| matches!(change, Change::ReplaceDirectory { .. }));
+                        && changes.iter().any(|change| {
+                            matches!(
+                                change,
+                                Change::ReplaceDirectory { .. } | Change::ReplaceSigningKeys { .. }
+                            )
+                        });
                     answers.push(Answer::Committed(to, outcome));
                 }
                 if overtaken {
-                    // Whoever reads the directory and tries again must not read the same.
+                    // Whoever reads what another has replaced, and tries again, must not read the same.
                     self.look();
                 }
                 self.answers.give(answers);

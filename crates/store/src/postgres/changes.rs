@@ -51,7 +51,7 @@ pub(super) fn statement(change: Change) -> Result<Statement, Outage> {
         Change::PutConsents { from, person, consents } => {
             put_record(Put::consents(from, &person, &consents)?)
         }
-        Change::Use { id, until } => use_once(id, until),
+        Change::Use { id, until, .. } => use_once(id, until),
         Change::ReplaceSigningKeys { from, keys } => put_record(Put::signing_keys(from, &keys)?),
     })
 }

@@ -146,11 +146,33 @@ async fn signing_keys_are_replaced_beside_a_server_with_the_same_guard() {
     let guest = guest(embedded.dir.path()).await;
     assert_eq!(guest.replace(replace_keys(0, &[2])).await, Err(CommitError::Conflict));
     guest.replace(replace_keys(1, &[2])).await.unwrap();
+    // Whoever loses the race reads the keys that won it, however soon.
     conflicts(store, [replace_keys(1, &[3])]).await;
+    assert_eq!(stored_keys(store).await.keys, [signing_key(2)]);
     assert_eq!(guest.signing_keys().await.unwrap().keys, [signing_key(2)]);
     drop(guest);
     let kept = stored_keys(&embedded.reopened().await.store()).await;
     assert_eq!((kept.version, kept.keys), (2, vec![signing_key(2)]));
+}
+
+#[tokio::test]
+async fn a_server_shows_within_a_second_which_signing_keys_a_guest_has_written() {
+    let embedded = Embedded::new();
+    let store = &embedded.store();
+    let guest = guest(embedded.dir.path()).await;
+    // That there are none is known to the server too.
+    for version in 0..3 {
+        assert_eq!(stored_keys(store).await.version, version);
+        let n = u8::try_from(version).unwrap();
+        guest.replace(replace_keys(version, &[n])).await.unwrap();
+        let began = Instant::now();
+        while stored_keys(store).await.version == version {
+            assert!(began.elapsed() < Duration::from_secs(1), "version {version} is shown");
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(stored_keys(store).await.keys, [signing_key(n)]);
+        commit(store, [start(version)]).await;
+    }
 }
 
 #[tokio::test]

@@ -100,7 +100,9 @@ pub(super) fn taken_audiences(
             ("resource", application.resource.as_deref()),
         ];
         for (member, value) in one {
-            value.into_iter().for_each(|value| look(at.member(member), member, value));
+            if let Some(value) = value {
+                look(at.member(member), member, value);
+            }
         }
         for (nth, audience) in application.audiences.iter().enumerate() {
             look(at.member("audiences").element(nth), "audiences", audience);

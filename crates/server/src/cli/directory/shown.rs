@@ -97,7 +97,9 @@ pub(super) fn text(
     }
     let mut text = Text(String::new());
     let changes = entry_changes(plan)?;
-    HEADINGS.into_iter().for_each(|(kind, heading)| text.entries(kind, heading, &changes));
+    for (kind, heading) in HEADINGS {
+        text.entries(kind, heading, &changes);
+    }
     if !plan.assigned.is_empty() || !plan.unassigned.is_empty() {
         text.heading("Assignments");
         let accounts = current.file().accounts.iter().chain(&file.accounts);
@@ -105,7 +107,9 @@ pub(super) fn text(
         text.assignments(Action::Add, &plan.assigned, &names);
         text.assignments(Action::Remove, &plan.unassigned, &names);
     }
-    LAST_HEADINGS.into_iter().for_each(|(kind, heading)| text.entries(kind, heading, &changes));
+    for (kind, heading) in LAST_HEADINGS {
+        text.entries(kind, heading, &changes);
+    }
     text.summary(plan);
     Ok(text.0)
 }

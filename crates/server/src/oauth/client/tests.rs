@@ -15,6 +15,13 @@ fn hash(secret: &str) -> String {
     format!("sha256:{}", HEXLOWER.encode(&sha256(secret)))
 }
 
+/// What makes a client public.
+fn public() -> Value {
+    json!({
+        "authentication": "none", "grants": ["urn:ietf:params:oauth:grant-type:device_code"], "everybody": true,
+    })
+}
+
 /// One application of each kind.
 fn applications(signer: &Signer) -> Vec<Application> {
     let hashes = json!([hash("the next one"), hash(SECRET)]);
@@ -24,12 +31,12 @@ fn applications(signer: &Signer) -> Vec<Application> {
             "post",
             &json!({
                 "authentication": "client_secret_post", "secret_hashes": hashes,
-                "arn": "arn:aws:sso::123456789012:application/ssoins-1/apl-1",
+                "arn": "arn:aws:sso::123456789012:application/ssoins-0123456789abcdef/apl-0123456789abcdef",
             }),
         ),
-        application("public", &json!({"authentication": "none"})),
+        application("public", &public()),
         application("signing", &json!({"authentication": "private_key_jwt", "keys": [signer.jwk]})),
-        application("unset", &json!({"authentication": "client_secret_basic"})),
+        application("unset", &json!({"secret_hashes": [hash("of nobody here")]})),
     ]
 }
 
@@ -124,7 +131,7 @@ async fn any_other_way_and_any_other_secret_is_refused_alike() {
 async fn an_arn_is_no_client_id_here() {
     let signer = Signer::new();
     let app = app(applications(&signer)).await;
-    let arn = "arn:aws:sso::123456789012:application/ssoins-1/apl-1";
+    let arn = "arn:aws:sso::123456789012:application/ssoins-0123456789abcdef/apl-0123456789abcdef";
     let parameters = [("client_id", arn), ("client_secret", SECRET)];
     assert_eq!(ask(&app, &HeaderMap::new(), &parameters).await, UNKNOWN);
 }
@@ -196,7 +203,7 @@ async fn a_registered_tool_has_its_secret_in_either_place() {
 
 #[tokio::test]
 async fn the_client_is_the_one_that_sessions_know() {
-    let app = app(vec![application("public", &json!({"authentication": "none"}))]).await;
+    let app = app(vec![application("public", &public())]).await;
     let known = authenticate(&app, &caller(0), &HeaderMap::new(), &body(&[("client_id", "public")])).await;
     let client = known.unwrap().client;
     assert_eq!(client.id(), ClientId::of_application(&ApplicationId::parse("public").unwrap()));

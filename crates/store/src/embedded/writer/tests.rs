@@ -38,6 +38,13 @@ fn pragma(writer: &Writer, name: &str) -> i64 {
     writer.connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()
 }
 
+fn revoke(n: usize) -> Change {
+    match use_once(n) {
+        Change::Use { id, until, .. } => Change::Use { id, until, durable: true },
+        other => other,
+    }
+}
+
 #[test]
 fn only_a_group_without_durable_changes_does_not_wait_for_the_disk() {
     let (_dir, mut writer) = writer();
@@ -54,6 +61,8 @@ fn only_a_group_without_durable_changes_does_not_wait_for_the_disk() {
         (vec![vec![use_once(1)], vec![open_request(7), use_once(2)]], normal),
         (vec![vec![use_once(3)], vec![use_once(4), start(3)]], full),
         (vec![vec![use_once(5)]], normal),
+        (vec![vec![use_once(6)], vec![revoke(7)]], full),
+        (vec![vec![use_once(8)]], normal),
     ];
     for (group, expected) in groups {
         let asked = format!("{group:?}");
