@@ -12,33 +12,16 @@ from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from support.api import Pkce, Tokens, register_for_pkce, tokens
 from support.home import SESSION, AwsCli, Home
 from support.person import Person
-from support.places import TARGET, tool
+from support.places import TARGET
 from support.server import Doorward, Login
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SHOTS = TARGET / "shots"
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=tool("chromium"), headless=True, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 class Watch:

@@ -8,30 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from support import provider as upstream
 from support.api import Answer, Tokens, assert_refused_refresh, ok
 from support.home import PROFILE, SESSION, AwsCli, Home
 from support.person import Person
-from support.places import TARGET, tool
+from support.places import TARGET
 from support.postgres import Postgres
 from support.provider import DIRECTORY, SECRET, Provider
 from support.site import ADA, Site, doorward
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 SHOTS = TARGET / "shots"
 RECHECK, TRUST = 5, 15
 ACCOUNT = "111122223333"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=tool("chromium"), headless=True, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -257,6 +257,12 @@ impl Application {
         }
     }
 
+    /// Whether whoever has this ARN may call CreateTokenWithIAM for it.
+    #[must_use]
+    pub fn is_called_by(&self, arn: &str) -> bool {
+        self.iam_principals.iter().any(|pattern| fits(arn, pattern))
+    }
+
     /// Whether somebody with this name, in these groups, may use it.
     #[must_use]
     pub fn admits(&self, person: &PersonId, groups: &[GroupName]) -> bool {
@@ -266,9 +272,51 @@ impl Application {
     }
 }
 
+/// Whether `text` is `pattern`, in which each `*` stands for any characters. Wherever the pieces between them can be found
+/// one after the other, the first place will do.
+fn fits(text: &str, pattern: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(last) = pieces.next_back() else { return text == pattern };
+    let Some(middle) = text.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else {
+        return false;
+    };
+    let found = pieces.try_fold(middle, |rest, piece| rest.find(piece).map(|at| &rest[at + piece.len()..]));
+    found.is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_characters_and_nothing_else_does() {
+        let arn = "arn:aws:iam::111122223333:role/Deploy";
+        for good in [
+            arn,
+            "*",
+            "arn:aws:iam::111122223333:*",
+            "*:role/Deploy",
+            "arn:*:role/*",
+            "arn:aws*iam*33*role/D*y",
+            "**",
+        ] {
+            assert!(fits(arn, good), "{good}");
+        }
+        for bad in [
+            "",
+            "arn:aws:iam::111122223333:role/deploy",
+            "arn:aws:iam::111122223333:role/Deplo",
+            "*role",
+            "arn:aws:iam::111122223333:role/Deploy*y",
+            "arn:*:user/*",
+            "role/*",
+            "arn:*iam*aws*",
+        ] {
+            assert!(!fits(arn, bad), "{bad}");
+        }
+        assert!(!fits("aba", "ab*ba") && fits("abba", "ab*ba") && fits("", ""));
+    }
 
     #[test]
     fn a_secret_hash_is_read_and_written_back() {

@@ -15,6 +15,8 @@ pub enum Refusal {
     /// The refresh token is unknown, used up, revoked, past its session, or somebody else's. Apart from
     /// [`Refusal::InvalidGrant`] because clients compare the text of its description.
     InvalidRefreshToken,
+    /// The person has not agreed that the application may have this, and there is nobody here to ask.
+    ConsentRequired,
     /// The client did not register for this grant.
     UnauthorizedClient,
     /// No such grant type.

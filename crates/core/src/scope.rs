@@ -122,6 +122,12 @@ impl Scopes {
         Self(Arc::new(self.0.union(&other.0).cloned().collect()))
     }
 
+    /// Those of them that `keep` says yes to.
+    #[must_use]
+    pub fn filter(&self, keep: impl Fn(&str) -> bool) -> Self {
+        Self(Arc::new(self.0.iter().filter(|scope| keep(scope)).cloned().collect()))
+    }
+
     /// Those of them that are in `other`, too.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {

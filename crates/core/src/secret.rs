@@ -54,6 +54,10 @@ secret_text! {
     RefreshToken
 }
 secret_text! {
+    /// `assertion` (RFC 7523): good for its subject until it was used.
+    Assertion
+}
+secret_text! {
     /// The refresh token that an identity source gave, to be asked about a person with.
     SourceRefreshToken
 }

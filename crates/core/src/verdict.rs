@@ -211,6 +211,24 @@ pub enum Event {
         /// What the client calls itself.
         client: Arc<str>,
     },
+    /// An application got an access token for itself.
+    ActedForItself {
+        /// Which.
+        application: ApplicationId,
+    },
+    /// An application exchanged an access token for another (RFC 8693).
+    TokenExchanged {
+        /// Which.
+        application: ApplicationId,
+        /// To which application the token had been given.
+        from: ApplicationId,
+        /// Whom both are about.
+        subject: Arc<str>,
+        /// The session that both die with.
+        session: Option<SessionId>,
+        /// For which resources the new one is.
+        audiences: Vec<String>,
+    },
     /// A refresh token was exchanged for the next.
     Refreshed {
         /// Of which session.

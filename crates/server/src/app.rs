@@ -17,7 +17,9 @@ use crate::ambient::Clock;
 use crate::backchannel::Backchannel;
 use crate::dev::Development;
 use crate::guesses::Guesses;
+use crate::iam::Callers;
 use crate::identity::Identity;
+use crate::issuers::Issuers;
 use crate::limits::Limits;
 use crate::signing::Signing;
 use crate::site::Site;
@@ -32,6 +34,8 @@ pub struct App {
     pub(crate) signing: Arc<Signing>,
     pub(crate) passwords: Passwords,
     pub(crate) identity: Identity,
+    pub(crate) issuers: Issuers,
+    pub(crate) callers: Callers,
     pub(crate) brokers: Brokers,
     pub(crate) limits: Limits,
     pub(crate) guesses: Guesses,
@@ -103,6 +107,10 @@ pub struct Parts {
     pub brokers: Brokers,
     /// Where people come from beside the directory.
     pub identity: Identity,
+    /// Whose assertions applications may present.
+    pub issuers: Issuers,
+    /// Who may call CreateTokenWithIAM.
+    pub callers: Callers,
     /// What signs web identity tokens.
     pub signing: Arc<Signing>,
     /// What the operator decides.
@@ -118,8 +126,8 @@ impl App {
     /// A server made of `parts`.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { site, store, clock, keys, entropy, brokers, identity, signing, policy, development } =
-            parts;
+        let Parts { site, store, clock, keys, entropy, brokers, identity, issuers, callers, .. } = parts;
+        let (signing, policy, development) = (parts.signing, parts.policy, parts.development);
         Self {
             tokens: Tokens::new(&keys, entropy),
             limits: Limits::new(&clock, policy.poll_interval, policy.rate_limits),
@@ -131,6 +139,8 @@ impl App {
             clock,
             brokers,
             identity,
+            issuers,
+            callers,
             signing,
             policy,
             development,

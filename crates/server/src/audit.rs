@@ -39,6 +39,13 @@ pub(crate) fn record(event: Option<&Event>, address: IpAddr) {
             // Quoted: its owner chose the name.
             info!(target: "audit", event = "session_started", %session, %person, grant, ?client, %address);
         }
+        Event::ActedForItself { application } => {
+            info!(target: "audit", event = "acted_for_itself", %application, %address);
+        }
+        Event::TokenExchanged { application, from, subject, session, audiences } => {
+            let session = session.map(|session| session.to_string());
+            info!(target: "audit", event = "token_exchanged", %application, %from, %subject, session, ?audiences, %address);
+        }
         // The one event that every running tool causes every hour.
         Event::Refreshed { session, generation } => {
             debug!(target: "audit", event = "refreshed", %session, generation, %address);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use doorward_core::directory::{DirectoryFile, DirectoryProblem};
 use doorward_core::federated::Sources;
-use doorward_core::ids::{BrokerName, SourceName};
+use doorward_core::ids::{BrokerName, IssuerName, SourceName};
 use doorward_core::scope::Scopes;
 use doorward_core::time::{Lifetime, Lifetimes};
 use doorward_store::Location;
@@ -22,12 +22,16 @@ use crate::app::DeviceGrant;
 use crate::signing::KeyPolicy;
 
 mod brokers;
+mod iam;
 mod identity_sources;
 mod signing_keys;
+mod trusted_issuers;
 
 pub use brokers::{BrokerConfig, BrokerKind, WebIdentityConfig};
+pub use iam::{AccessKeyConfig, IamConfig};
 pub use identity_sources::{IdentitySourceConfig, IdentitySourceKind};
 pub use signing_keys::SigningKeysConfig;
+pub use trusted_issuers::TrustedIssuerConfig;
 
 /// The name of the broker that is part of this server.
 pub const BUILT_IN: &str = "built-in";
@@ -93,6 +97,12 @@ pub struct Config {
     /// Where people sign in beside the passwords of the directory.
     #[serde(default)]
     pub identity_sources: BTreeMap<SourceName, IdentitySourceConfig>,
+    /// Whose assertions applications may present.
+    #[serde(default)]
+    pub trusted_issuers: BTreeMap<IssuerName, TrustedIssuerConfig>,
+    /// Who may call CreateTokenWithIAM.
+    #[serde(default)]
+    pub iam: IamConfig,
     /// Adds the broker `built-in`, whose credentials no real service accepts.
     #[serde(default)]
     pub insecure_built_in_credentials: bool,
@@ -174,6 +184,11 @@ impl Config {
             source.client_secret_file.as_mut().map(place);
             source.ca_file.as_mut().map(place);
         }
+        for issuer in config.trusted_issuers.values_mut() {
+            issuer.ca_file.as_mut().map(place);
+        }
+        config.iam.sts_ca_file.as_mut().map(place);
+        config.iam.access_keys.values_mut().for_each(|key| place(&mut key.secret_access_key_file));
         config.master_key_file.as_mut().map(place);
         if let Some(tls) = &mut config.tls {
             place(&mut tls.certificate);
@@ -219,6 +234,8 @@ impl Config {
         }
         self.brokers.iter().try_for_each(|(name, broker)| broker.check(name))?;
         brokers::check_audiences(&self.brokers, &self.public_url)?;
+        trusted_issuers::check(&self.trusted_issuers)?;
+        self.iam.check()?;
         self.location().map(drop)?;
         self.scopes().map(drop)?;
         self.key_policy().map(drop)?;

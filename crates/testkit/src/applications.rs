@@ -7,7 +7,7 @@ use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
-use crate::{Answer, Kit};
+use crate::{Answer, Kit, Pkce, STATE};
 
 /// The API that the applications' tokens are for.
 pub const API: &str = "https://api.example";
@@ -89,7 +89,48 @@ impl Application {
     }
 }
 
+impl Application {
+    /// The parameters of an authorization request, each in `more` instead of the usual one. An empty value leaves it out.
+    #[must_use]
+    pub fn parameters<'a>(self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        let usual = [
+            ("response_type", "code"),
+            ("client_id", self.id),
+            ("redirect_uri", APPLICATION_REDIRECT_URI),
+            ("scope", "openid api.read"),
+            ("state", STATE),
+            ("code_challenge_method", "S256"),
+            ("code_challenge", Pkce::CHALLENGE),
+        ];
+        let usual = usual.into_iter().filter(|(name, _)| !more.iter().any(|(other, _)| other == name));
+        usual.chain(more.iter().copied()).filter(|(_, value)| !value.is_empty()).collect()
+    }
+
+    /// The address of an authorization request with these parameters.
+    #[must_use]
+    pub fn authorize(self, more: &[(&str, &str)]) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        format!("/authorize?{}", query.extend_pairs(self.parameters(more)).finish())
+    }
+}
+
 impl Kit {
+    /// Redeems a code that [`Application::authorize`] asked for.
+    pub async fn redeem_application(
+        &self,
+        application: Application,
+        code: &str,
+        more: &[(&str, &str)],
+    ) -> Answer {
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", APPLICATION_REDIRECT_URI),
+            ("code_verifier", Pkce::VERIFIER),
+        ];
+        self.post_form(application, "/token", &[&fields, more].concat()).await
+    }
+
     /// Posts a form for an application.
     pub async fn post_form(&self, application: Application, target: &str, fields: &[(&str, &str)]) -> Answer {
         self.send(application.request(target, fields)).await

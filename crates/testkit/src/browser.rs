@@ -146,6 +146,24 @@ impl<'k> Browser<'k> {
         self
     }
 
+    /// Signs in where the server sent it to do so, and answers what follows.
+    pub async fn sign_in_at(&mut self, away: &Answer, person: &str) -> Answer {
+        assert!(away.location().starts_with("/sign-in?next="), "{} {}", away.status, away.location());
+        let page = self.get(away.location()).await.ok();
+        let form = Form::find(page.text(), "/sign-in").expect("a sign-in form");
+        let passwords = seed::passwords();
+        let (_, password) = passwords.iter().find(|(name, _)| name == person).expect("a seeded person");
+        let back = self.submit(&form.with("user_name", person).with("password", password)).await;
+        assert_eq!(back.status, 303, "{}", back.text());
+        self.get(back.location()).await
+    }
+
+    /// Answers the question that a page of `/authorize` asks.
+    pub async fn decide(&mut self, page: &Answer, choice: Choice) -> Answer {
+        let form = Form::find(page.text(), "/authorize/decision").expect("a question");
+        self.submit(&form.with("decision", choice.as_str())).await
+    }
+
     /// Types a user code, as a person would.
     pub async fn type_code(&mut self, typed: &str) -> Answer {
         let page = self.get("/device").await.ok();

@@ -10,13 +10,16 @@ use doorward::app::{App, DeviceGrant, DeviceRequestQuota, Parts, Policy};
 use doorward::brokers;
 use doorward::dev::{Development, Faults, seed};
 use doorward::http::server::Server;
+use doorward::iam::Callers;
 use doorward::identity::Identity;
+use doorward::issuers::Issuers;
 use doorward::signing::{KeyPolicy, Signing};
 use doorward::site::Site;
 use doorward_core::client::RegistrationPolicy;
 use doorward_core::credentials::SharedEntropy;
 use doorward_core::directory::DirectoryFile;
 use doorward_core::ids::PersonId;
+use doorward_core::secret::SecretAccessKey;
 use doorward_core::signing_key::SigningAlgorithm;
 use doorward_core::store::Store as _;
 use doorward_core::time::{Lifetime, Lifetimes, Timestamp};
@@ -24,6 +27,8 @@ use doorward_keys::KeyRing;
 use doorward_store::{Closer, Location, Opened};
 use doorward_upstream::credentials::brokers::Brokers;
 use doorward_upstream::credentials::built_in::BuiltIn;
+use doorward_upstream::iam::caller_identity::CallerIdentities;
+use doorward_upstream::identity::assertions::IssuerSettings;
 use doorward_upstream::identity::oidc::{Settings, Source};
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -50,6 +55,12 @@ pub struct Setup {
     pub lifetimes: Lifetimes,
     /// Where people sign in beside the passwords of the directory.
     pub identity_sources: Vec<Settings>,
+    /// Whose assertions applications may present.
+    pub trusted_issuers: Vec<IssuerSettings>,
+    /// Access keys that may sign CreateTokenWithIAM: id, secret, and the ARN of the owner.
+    pub access_keys: Vec<[String; 3]>,
+    /// The STS that is asked who calls, and what this server is called there.
+    pub caller_identities: Option<[String; 2]>,
     /// Scopes that may be registered; all if `None`.
     pub scopes: Option<doorward_core::scope::Scopes>,
     /// Redirect URIs accepted beside those on 127.0.0.1.
@@ -85,6 +96,9 @@ impl Default for Setup {
             directory: seed::directory().expect("the seeded directory is right"),
             lifetimes: Lifetimes::default(),
             identity_sources: Vec::new(),
+            trusted_issuers: Vec::new(),
+            access_keys: Vec::new(),
+            caller_identities: None,
             scopes: None,
             redirect_uris: Vec::new(),
             poll_interval: 1,
@@ -180,6 +194,8 @@ impl Kit {
             entropy,
             brokers: setup.brokers.clone().unwrap_or_else(|| brokers::built_in(built_in)),
             identity,
+            issuers: Issuers::new(setup.trusted_issuers.clone()).expect("the test's issuers are right"),
+            callers: callers(&setup),
             signing: Arc::clone(&signing),
             policy: Policy {
                 registration: RegistrationPolicy {
@@ -309,6 +325,18 @@ impl Kit {
     #[must_use]
     pub fn browser(&self) -> Browser<'_> {
         Browser::new(self)
+    }
+}
+
+fn callers(setup: &Setup) -> Callers {
+    let keys = setup.access_keys.iter().fold(Callers::default(), |callers, [id, secret, arn]| {
+        callers.with_key(id, SecretAccessKey::new(secret), arn)
+    });
+    match &setup.caller_identities {
+        None => keys,
+        Some([endpoint, server_id]) => {
+            keys.with_sts(CallerIdentities::new(endpoint, server_id, None).expect("the test's STS is right"))
+        }
     }
 }
 

@@ -58,6 +58,28 @@ pub enum OidcFault {
     Internal,
 }
 
+/// A fault of CreateTokenWithIAM, which is signed, beside those of all operations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IamFault {
+    /// As any operation of the service says no.
+    Oidc(OidcFault),
+    /// The request is not signed (MissingAuthenticationTokenException).
+    NotSigned,
+    /// The signature cannot be checked (IncompleteSignatureException); the text says why.
+    IncompleteSignature(String),
+    /// Nobody has such an access key (UnrecognizedClientException).
+    UnrecognizedClient,
+    /// The signature does not hold (InvalidSignatureException); the text says why.
+    InvalidSignature(String),
+    /// The request was signed for another region (InvalidRequestRegionException).
+    OtherRegion {
+        /// Where the region of this server is.
+        endpoint: String,
+        /// The region of this server.
+        region: String,
+    },
+}
+
 /// A fault of the service `sso`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortalFault {
@@ -119,6 +141,11 @@ impl OidcFault {
                 );
             }
             Refusal::InvalidGrant => ("InvalidGrantException", "invalid_grant", "Invalid grant provided"),
+            Refusal::ConsentRequired => (
+                "InvalidGrantException",
+                "invalid_grant",
+                "consent_required: the person has not agreed that this application may have this",
+            ),
             // AWS's language servers compare this text.
             Refusal::InvalidRefreshToken => {
                 ("InvalidGrantException", "invalid_grant", "Invalid refresh token provided")
@@ -184,6 +211,50 @@ impl OidcFault {
     #[must_use]
     pub fn description(&self) -> Cow<'_, str> {
         self.shape().3
+    }
+}
+
+impl IamFault {
+    /// The fault as it travels. What is said of signatures has the shape that AWS's front gives it.
+    #[must_use]
+    pub fn envelope(&self) -> Envelope {
+        #[derive(Serialize)]
+        struct Message<'a> {
+            message: &'a str,
+        }
+        #[derive(Serialize)]
+        struct Region<'a> {
+            endpoint: &'a str,
+            error: &'a str,
+            error_description: &'a str,
+            region: &'a str,
+        }
+        let (status, exception, message) = match self {
+            Self::Oidc(fault) => return fault.envelope(),
+            Self::OtherRegion { endpoint, region } => {
+                let body = json(&Region {
+                    endpoint,
+                    error: "invalid_request",
+                    error_description: "The request is signed for another region",
+                    region,
+                });
+                let exception = "InvalidRequestRegionException";
+                return Envelope { status: StatusCode::BAD_REQUEST, exception, body };
+            }
+            Self::NotSigned => {
+                (StatusCode::FORBIDDEN, "MissingAuthenticationTokenException", "Missing Authentication Token")
+            }
+            Self::IncompleteSignature(why) => {
+                (StatusCode::BAD_REQUEST, "IncompleteSignatureException", why.as_str())
+            }
+            Self::UnrecognizedClient => (
+                StatusCode::FORBIDDEN,
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
+            ),
+            Self::InvalidSignature(why) => (StatusCode::FORBIDDEN, "InvalidSignatureException", why.as_str()),
+        };
+        Envelope { status, exception, body: json(&Message { message }) }
     }
 }
 

@@ -74,6 +74,26 @@ pub const OPERATIONS: &[Operation] = &[
         ],
     },
     Operation {
+        name: "CreateTokenWithIAM",
+        service: Service::SsoOidc,
+        method: "POST",
+        path: "/token?aws_iam=t",
+        exceptions: &[
+            "InvalidRequestException",
+            "InvalidClientException",
+            "InvalidGrantException",
+            "UnauthorizedClientException",
+            "UnsupportedGrantTypeException",
+            "InvalidScopeException",
+            "AuthorizationPendingException",
+            "SlowDownException",
+            "AccessDeniedException",
+            "ExpiredTokenException",
+            "InternalServerException",
+            "InvalidRequestRegionException",
+        ],
+    },
+    Operation {
         name: "GetRoleCredentials",
         service: Service::Sso,
         method: "GET",
@@ -118,7 +138,7 @@ mod tests {
     use doorward_core::refusal::{PortalRefusal, Refusal};
 
     use super::*;
-    use crate::fault::{OidcFault, PortalFault};
+    use crate::fault::{IamFault, OidcFault, PortalFault};
 
     fn exceptions_of(service: Service) -> Vec<&'static str> {
         let mut names: Vec<&str> = OPERATIONS
@@ -141,6 +161,7 @@ mod tests {
             Refusal::InvalidClient,
             Refusal::InvalidGrant,
             Refusal::InvalidRefreshToken,
+            Refusal::ConsentRequired,
             Refusal::UnauthorizedClient,
             Refusal::UnsupportedGrantType,
             Refusal::InvalidScope,
@@ -157,6 +178,8 @@ mod tests {
         let mut said: Vec<&str> =
             refusals.into_iter().map(|refusal| OidcFault::Refused(refusal).envelope().exception).collect();
         said.push(OidcFault::Internal.envelope().exception);
+        let other_region = IamFault::OtherRegion { endpoint: text(), region: text() };
+        said.push(other_region.envelope().exception);
         said.sort_unstable();
         said.dedup();
         assert_eq!(said, exceptions_of(Service::SsoOidc));

@@ -7,6 +7,7 @@ real browser.
 from __future__ import annotations
 
 import http.client
+import ssl
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
@@ -111,8 +112,8 @@ class Page:
 
 
 class Person:
-    def __init__(self, login):
-        self.login = login
+    def __init__(self, login, trust: ssl.SSLContext | None = None):
+        self.login, self.trust = login, trust
         self.cookies: dict[str, str] = {}
         self.seen_secrets: set[str] = set()
 
@@ -159,7 +160,10 @@ class Person:
                 "Origin": f"{parts.scheme}://{parts.netloc}",
                 "Sec-Fetch-Site": "same-origin",
             }
-        connection = http.client.HTTPConnection(parts.netloc, timeout=20)
+        if parts.scheme == "https":
+            connection = http.client.HTTPSConnection(parts.netloc, timeout=20, context=self.trust)
+        else:
+            connection = http.client.HTTPConnection(parts.netloc, timeout=20)
         try:
             connection.request(method, parts.path + ("?" + parts.query if parts.query else ""), payload or None, headers)
             response = connection.getresponse()

@@ -209,6 +209,13 @@ impl Directory {
         self.permission_sets.get(name).map(|&at| &self.file.permission_sets[at])
     }
 
+    /// The person with this e-mail address, to the letter; nobody if several have it.
+    #[must_use]
+    pub fn person_with_email(&self, email: &str) -> Option<&Person> {
+        let mut found = self.file.people.iter().filter(|person| person.email.as_deref() == Some(email));
+        found.next().filter(|_| found.next().is_none())
+    }
+
     /// The application with this client id, or this ARN.
     #[must_use]
     pub fn application(&self, id: &ApplicationId) -> Option<&Arc<Application>> {

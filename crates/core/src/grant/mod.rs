@@ -7,12 +7,13 @@
 
 use std::sync::Arc;
 
-use crate::assignment::Standing;
+use crate::assignment::{Principal, Standing};
 use crate::client::{GrantType, KnownClient};
+use crate::consent::{Agreed, Kept};
 use crate::federated::Sources;
-use crate::ids::{ClientId, PersonId, SessionId};
+use crate::ids::{ApplicationId, ClientId, PersonId, SessionId};
 use crate::refusal::Refusal;
-use crate::scope::Scopes;
+use crate::scope::{ACCOUNT_ACCESS, LEGACY_PORTAL, Scopes};
 use crate::secret::KeyThumbprint;
 use crate::session::{Holder, Session, SessionState, Terms};
 use crate::store::{CommitError, Outage, Store};
@@ -22,9 +23,12 @@ use crate::verdict::{Event, Issued, Verdict};
 #[cfg(test)]
 mod application_tests;
 pub mod authorization_code;
+pub mod client_credentials;
 pub mod device_code;
+pub mod jwt_bearer;
 pub mod refresh_token;
 pub mod session_end;
+pub mod token_exchange;
 
 /// How often a decision is made again after a lost race. Each loss means that somebody else's write went through,
 /// and after one of those the next decision is almost always to write nothing.
@@ -103,6 +107,9 @@ pub trait Grant: Sync {
     const UNKNOWN: Refusal;
     /// The refusal for an artefact that has expired.
     const EXPIRED: Refusal;
+    /// Whether the person was asked before there was such an artefact. If not, what they agreed to another time must cover
+    /// what is issued, unless the application's people are not asked.
+    const ASKED: bool;
 
     /// Reads what the artefact leads to.
     fn load(&self, store: &dyn Store) -> impl Future<Output = Result<Option<Self::Found>, Outage>> + Send;
@@ -139,50 +146,172 @@ struct Redemption<'a, G> {
 }
 
 impl<G: Grant> Decision for Redemption<'_, G> {
-    type Snapshot = (Option<G::Found>, Standing);
+    type Snapshot = (Option<G::Found>, Standing, Kept);
     type Reply = Result<Issued, Refusal>;
 
     async fn load(&self, store: &dyn Store) -> Result<Self::Snapshot, Outage> {
         let found = self.grant.load(store).await?;
         let person = found.as_ref().and_then(|found| found.person()).map(|(person, _)| person);
         let standing = Standing::load(store, self.request.sources, person).await?;
-        Ok((found, standing))
+        let kept = match person {
+            Some(person) if !G::ASKED => Kept::load(store, person).await?,
+            Some(_) | None => Kept::default(),
+        };
+        Ok((found, standing, kept))
     }
 
-    fn decide(&self, (found, standing): &Self::Snapshot) -> Verdict<Self::Reply> {
-        match self.check(found.as_ref(), standing) {
-            Ok(found) => self.grant.decide(found, self.request),
-            Err(refusal) => Verdict::answer(Err(refusal)),
+    fn decide(&self, (found, standing, kept): &Self::Snapshot) -> Verdict<Self::Reply> {
+        let (found, principal) = match self.check(found.as_ref(), standing) {
+            Ok(checked) => checked,
+            Err(refusal) => return Verdict::answer(Err(refusal)),
+        };
+        let verdict = self.grant.decide(found, self.request);
+        match (&verdict.reply, principal) {
+            (Ok(issued), Some(principal)) if !G::ASKED => {
+                let agreed = Agreed { scopes: &issued.scopes, audiences: &issued.audiences };
+                match consented(self.request, &agreed, &principal, kept) {
+                    Ok(()) => verdict,
+                    Err(refusal) => Verdict::answer(Err(refusal)),
+                }
+            }
+            _ => verdict,
         }
     }
 }
 
 impl<G: Grant> Redemption<'_, G> {
-    fn check<'f>(&self, found: Option<&'f G::Found>, standing: &Standing) -> Result<&'f G::Found, Refusal> {
-        let TokenRequest { client, scopes, now, dpop_key, .. } = self.request;
+    fn check<'f>(
+        &self,
+        found: Option<&'f G::Found>,
+        standing: &Standing,
+    ) -> Result<(&'f G::Found, Option<Principal>), Refusal> {
+        let TokenRequest { client, scopes, now, .. } = self.request;
         client.may_use(G::TYPE)?;
         let found = found.filter(|found| found.client() == Some(client.id())).ok_or(G::UNKNOWN)?;
         if *now >= found.expires_at() {
             return Err(G::EXPIRED);
         }
-        if let Some((person, authenticated_at)) = found.person() {
-            let principal = standing.principal(person, authenticated_at, *now).ok_or(G::UNKNOWN)?;
-            if client.application().is_some_and(|application| !application.admits(person, principal.groups()))
-            {
-                return Err(G::UNKNOWN);
-            }
-        }
-        if client.application().is_some_and(|application| application.dpop_bound_access_tokens)
-            && dpop_key.is_none()
-        {
-            let why = "this application's tokens are bound to a key: send a DPoP proof";
-            return Err(Refusal::InvalidDpopProof(why.into()));
-        }
+        let principal = match found.person() {
+            Some(person) => Some(admitted(client, standing, person, *now).ok_or(G::UNKNOWN)?),
+            None => None,
+        };
+        proves_a_key(self.request)?;
         // What was granted is checked by the grant; nothing beyond the registration is granted to begin with.
         client.registration().scopes.narrow(scopes)?;
-        Ok(found)
+        Ok((found, principal))
     }
 }
+
+/// The person, who had proved who they are at that moment, if they pass the gate and the client is for them.
+fn admitted(
+    client: &KnownClient,
+    standing: &Standing,
+    (person, authenticated_at): (&PersonId, Timestamp),
+    now: Timestamp,
+) -> Option<Principal> {
+    let principal = standing.principal(person, authenticated_at, now)?;
+    let admits =
+        client.application().is_none_or(|application| application.admits(person, principal.groups()));
+    admits.then_some(principal)
+}
+
+/// Whether the client need not prove a key, or does.
+///
+/// # Errors
+/// [`Refusal::InvalidDpopProof`] if not.
+fn proves_a_key(request: &TokenRequest<'_>) -> Result<(), Refusal> {
+    let must = request.client.application().is_some_and(|application| application.dpop_bound_access_tokens);
+    if must && request.dpop_key.is_none() {
+        let why = "this application's tokens are bound to a key: send a DPoP proof";
+        return Err(Refusal::InvalidDpopProof(why.into()));
+    }
+    Ok(())
+}
+
+/// Whether a person who is not there to be asked agreed to this before, or need not be asked. Of a tool nobody can say that.
+///
+/// # Errors
+/// [`Refusal::ConsentRequired`] if not.
+fn consented(
+    request: &TokenRequest<'_>,
+    agreed: &Agreed<'_>,
+    principal: &Principal,
+    kept: &Kept,
+) -> Result<(), Refusal> {
+    let covered = request.client.application().is_some_and(|application| {
+        !application.consent || kept.covers(&application.client_id, agreed, principal, request.now)
+    });
+    if covered { Ok(()) } else { Err(Refusal::ConsentRequired) }
+}
+
+/// An access token that no session begins or goes on with: it comes alone, and nothing is written for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessOnly {
+    /// Whom it is about.
+    pub subject: Subject,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// The resources that it is for; at least one, unless it is an application's own.
+    pub audiences: Vec<String>,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// `expires_in`, in seconds.
+    pub expires_in: u32,
+    /// The key that it is bound to (RFC 9449 section 6).
+    pub dpop_key: Option<KeyThumbprint>,
+    /// Who acts for the subject, and for whom each of them acts (RFC 8693 section 4.1): the last one first.
+    pub actors: Vec<String>,
+}
+
+impl AccessOnly {
+    /// The same as what was issued of a session, if it is about a person.
+    #[must_use]
+    pub fn issued(&self) -> Option<Issued> {
+        let Subject::Person { person, session, authenticated_at, terms } = &self.subject else { return None };
+        Some(Issued {
+            session: *session,
+            person: person.clone(),
+            scopes: self.scopes.clone(),
+            access_expires_at: self.expires_at,
+            expires_in: self.expires_in,
+            refresh_generation: None,
+            authenticated_at: *authenticated_at,
+            audiences: self.audiences.clone(),
+            dpop_key: self.dpop_key,
+            terms: terms.clone(),
+        })
+    }
+}
+
+/// Whom an access token is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A person, as long as a session is live.
+    Person {
+        /// Who.
+        person: PersonId,
+        /// The session, which the token dies with.
+        session: SessionId,
+        /// When the person had proved who they are.
+        authenticated_at: Timestamp,
+        /// The terms of the session.
+        terms: Option<Arc<Terms>>,
+    },
+    /// An application that acts for itself: its `client_id`.
+    Application(ApplicationId),
+}
+
+/// The scopes that are about a person, or open the portal. An application that acts for itself gets none of them.
+const OF_PEOPLE: [&str; 8] = [
+    "openid",
+    "profile",
+    "email",
+    "groups",
+    "offline_access",
+    "sts:identity_context",
+    ACCOUNT_ACCESS,
+    LEGACY_PORTAL,
+];
 
 /// What a person approved, on the way to becoming a session.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! `doorward check`: whether people can sign in through each identity source.
+//! `doorward check`: whether people can sign in through each identity source, and whether each trusted issuer can be read.
 
 use anyhow::{Context as _, anyhow};
 use doorward_upstream::identity::oidc::Finding;
@@ -8,8 +8,16 @@ use super::{run, serve};
 use crate::ambient::Clock;
 use crate::config::Config;
 
-/// Asks each source what it says of itself.
+/// Asks each source, and each trusted issuer, what it says of itself.
 pub(super) fn run(config: &Config, report: &mut Report) {
+    for (name, issuer) in &config.trusted_issuers {
+        let found = run::block_on(async {
+            let issuer = issuer.issuer(name).map_err(|why| anyhow!(why))?;
+            issuer.warm(Clock::system().now()).await.context("no assertion of it can be checked")?;
+            Ok(format!("{} has keys", issuer.settings().issuer))
+        });
+        report.line(&format!("trusted issuer {name}"), found);
+    }
     let Ok(site) = serve::site(config) else { return };
     for (name, source) in &config.identity_sources {
         let what = format!("identity source {name}");

@@ -30,7 +30,9 @@ use crate::dev::{Development, Faults, FaultyStore, seed};
 use crate::directory_file::Written;
 use crate::http::listen::Listener;
 use crate::http::server::Server;
+use crate::iam::Callers;
 use crate::identity::Identity;
+use crate::issuers::Issuers;
 use crate::signing::{KeyPolicy, Signing};
 use crate::site::Site;
 use crate::{keyfile, setup};
@@ -196,6 +198,7 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
     let key_policy = KeyPolicy::default();
     let signing = Signing::new(store.clone(), clock.clone(), entropy.clone(), &keys, key_policy);
     signing.start(&[]).await?;
+    signing.make_for_applications().await?;
     let signing = Arc::new(signing);
     let identity = Identity::new(Vec::new(), store.clone(), clock.clone(), entropy.clone(), &keys);
     let app = Arc::new(App::new(Parts {
@@ -205,6 +208,8 @@ async fn start(options: &Options, cast: Cast, auto_approve: Option<PersonId>) ->
         entropy,
         brokers: brokers::built_in(built_in),
         identity,
+        issuers: Issuers::default(),
+        callers: Callers::default(),
         signing,
         policy: Policy {
             registration: RegistrationPolicy {

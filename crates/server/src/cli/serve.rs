@@ -23,7 +23,9 @@ use crate::http::listen::Listener;
 use crate::http::proxy::TrustedProxies;
 use crate::http::server::Server;
 use crate::http::tls::Certificate;
+use crate::iam::Callers;
 use crate::identity::Identity;
+use crate::issuers::Issuers;
 use crate::keyfile;
 use crate::signing::Signing;
 use crate::site::Site;
@@ -73,6 +75,8 @@ async fn start(config: Config) -> anyhow::Result<()> {
     }
     let sources = config.identity_sources(site.base()).map_err(|why| anyhow!(why))?;
     let identity = Identity::new(sources, store.clone(), clock.clone(), entropy.clone(), &keys);
+    let issuers = Issuers::configured(&config).map_err(|why| anyhow!(why))?;
+    let callers = Callers::configured(&config.iam, site.base())?;
     // Last: a server that cannot start leaves people as they were.
     if let Some(file) = directory {
         nothing_taken(&config, &file)?;
@@ -81,6 +85,7 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let directory = store.directory().await?;
     directory_fits(&config, &directory);
     nothing_taken(&config, directory.file())?;
+    signing.make_for_applications().await?;
     identity.warm();
     let app = Arc::new(App::new(Parts {
         site,
@@ -90,6 +95,8 @@ async fn start(config: Config) -> anyhow::Result<()> {
         entropy,
         brokers,
         identity,
+        issuers,
+        callers,
         signing,
         policy: policy(&config)?,
         development: None,

@@ -7,7 +7,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use doorward_core::refusal::{PortalRefusal, Refusal};
-use doorward_wire::fault::{Envelope, OidcFault, PortalFault};
+use doorward_wire::fault::{Envelope, IamFault, OidcFault, PortalFault};
 use tracing::error;
 
 use crate::op::Failure;
@@ -47,6 +47,11 @@ fn fault(envelope: Envelope) -> Response {
 
 /// A fault of `sso-oidc`.
 pub(crate) fn oidc_fault(what: &OidcFault) -> Response {
+    fault(what.envelope())
+}
+
+/// A fault of CreateTokenWithIAM.
+pub(crate) fn iam_fault(what: &IamFault) -> Response {
     fault(what.envelope())
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn read(body: Body) -> Result<Bytes, Unservable> {
 
 /// Whether a body may be read as JSON. A missing type is taken for the right one; SDKs always send it, and people
 /// with a plain HTTP client should not have to.
-fn is_json(headers: &HeaderMap) -> bool {
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     if headers.contains_key(CONTENT_ENCODING) {
         return false;
     }
@@ -91,8 +91,7 @@ pub(crate) async fn start_device_authorization(received: Received) -> Response {
 pub(crate) async fn create_token(received: Received) -> Response {
     // CreateTokenWithIAM has the same path, and is told apart by the query alone.
     if is_signed_operation(received.query()) {
-        let why = "CreateTokenWithIAM is not offered by this server";
-        return answer::oidc_fault(&OidcFault::Refused(Refusal::InvalidRequest(why.into())));
+        return op::create_token_with_iam::serve(received).await;
     }
     if oauth::is_form(received.headers()) {
         return oauth::token::create(received).await;

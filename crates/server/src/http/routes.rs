@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
 use doorward_wire::oauth::metadata::{
-    AUTHORIZATION_SERVER_PATH, CONFIGURATION_PATH, INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH,
-    USERINFO_PATH,
+    AUTHORIZATION_SERVER_PATH, CONFIGURATION_PATH, END_SESSION_PATH, INTROSPECTION_PATH, JWKS_PATH,
+    PUSHED_AUTHORIZATION_PATH, REVOCATION_PATH, USERINFO_PATH,
 };
 
 use super::{api, metadata, trouble};
@@ -31,6 +31,7 @@ fn common() -> Vec<Row> {
         ("/device_authorization", post(api::start_device_authorization).options(oauth::preflight)),
         ("/token", post(api::create_token).options(oauth::preflight)),
         // OAuth and OpenID Connect
+        (PUSHED_AUTHORIZATION_PATH, post(web::par::push).options(oauth::preflight)),
         (INTROSPECTION_PATH, post(oauth::introspect::tell)),
         (REVOCATION_PATH, post(oauth::revoke::end).options(oauth::preflight)),
         (USERINFO_PATH, get(oauth::userinfo::show).post(oauth::userinfo::show).options(oauth::preflight)),
@@ -47,6 +48,9 @@ fn common() -> Vec<Row> {
         ("/authorize", get(web::authorize::show).post(web::authorize::show)),
         ("/authorize/resume", get(web::authorize::resume)),
         ("/authorize/decision", post(web::authorize::decide)),
+        (END_SESSION_PATH, get(web::logout::show).post(web::logout::show)),
+        ("/oauth/logout/resume", get(web::logout::resume)),
+        ("/oauth/logout/decision", post(web::logout::decide)),
         ("/device", get(web::device::show).post(web::device::look_up)),
         ("/device/decision", post(web::device::decide)),
         ("/sign-in", get(web::sign_in::show).post(web::sign_in::sign_in)),

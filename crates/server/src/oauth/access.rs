@@ -117,11 +117,12 @@ async fn of_session(
     Ok(Some(Good { principal: Some(principal), session: Some(session.id), ..Good::of(client, claims) }))
 }
 
-/// A token that an application got for itself.
+/// A token that an application got for itself, or that another one exchanged for such a one.
 async fn of_application(app: &App, claims: AccessClaims) -> Result<Option<Good>, Outage> {
     let directory = app.store.directory().await?;
-    let application = application(&directory, &claims.client_id).filter(|_| claims.sub == claims.client_id);
-    Ok(application.map(|client| Good::of(client, claims)))
+    let subject = application(&directory, &claims.sub);
+    let client = subject.and_then(|_| application(&directory, &claims.client_id));
+    Ok(client.map(|client| Good::of(client, claims)))
 }
 
 impl Good {

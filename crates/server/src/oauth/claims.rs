@@ -3,7 +3,7 @@
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use doorward_core::assignment::{Principal, Standing};
-use doorward_core::grant::TokenRequest;
+use doorward_core::grant::{AccessOnly, Subject, TokenRequest};
 use doorward_core::ids::SessionId;
 use doorward_core::refusal::Refusal;
 use doorward_core::scope::Scopes;
@@ -94,6 +94,20 @@ pub(crate) struct AccessClaims {
     pub(crate) act: Option<Actor>,
 }
 
+impl Actor {
+    /// These act, the last one first.
+    pub(crate) fn of(names: &[String]) -> Option<Self> {
+        names.iter().rev().fold(None, |act, name| Some(Self { sub: name.clone(), act: act.map(Box::new) }))
+    }
+
+    /// Who acts, the last one first.
+    pub(crate) fn names(&self) -> Vec<String> {
+        std::iter::successors(Some(self), |actor| actor.act.as_deref())
+            .map(|actor| actor.sub.clone())
+            .collect()
+    }
+}
+
 impl AccessClaims {
     /// The session behind the token.
     pub(crate) fn session(&self) -> Option<SessionId> {
@@ -155,6 +169,43 @@ impl<'a> AccessToken<'a> {
             sid: Some(issued.session.to_string()),
             cnf: issued.dpop_key.map(|key| Confirmation { jkt: BASE64URL_NOPAD.encode(key.as_bytes()) }),
             act: None,
+        };
+        Self::Applications(Box::new(claims), authenticated.signing_algorithm())
+    }
+
+    /// An access token that comes alone.
+    pub(crate) fn alone(
+        app: &App,
+        caller: &Caller,
+        authenticated: &Authenticated,
+        token: &AccessOnly,
+    ) -> Self {
+        let issuer = app.site.base();
+        let audiences =
+            if token.audiences.is_empty() { vec![issuer.to_owned()] } else { token.audiences.clone() };
+        let nothing = Terms::default();
+        let (sub, session, auth_time, terms) = match &token.subject {
+            Subject::Person { person, session, authenticated_at, terms } => {
+                let terms = terms.as_deref().unwrap_or(&nothing);
+                (person.as_str(), Some(session.to_string()), Some(authenticated_at.seconds()), terms)
+            }
+            Subject::Application(application) => (application.as_str(), None, None, &nothing),
+        };
+        let claims = AccessClaims {
+            iss: issuer.to_owned(),
+            sub: sub.to_owned(),
+            aud: Audience::of(audiences),
+            exp: token.expires_at.seconds(),
+            iat: caller.now.seconds(),
+            jti: draw_jti(app),
+            client_id: authenticated.client_id.clone(),
+            scope: token.scopes.to_string(),
+            auth_time,
+            acr: terms.acr.clone(),
+            amr: terms.amr.clone(),
+            sid: session,
+            cnf: token.dpop_key.map(|key| Confirmation { jkt: BASE64URL_NOPAD.encode(key.as_bytes()) }),
+            act: Actor::of(&token.actors),
         };
         Self::Applications(Box::new(claims), authenticated.signing_algorithm())
     }
@@ -239,21 +290,33 @@ struct IdClaims<'a> {
     at_hash: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<String>,
+    /// Who the person is, for `ProvidedContexts` of STS.
+    #[serde(rename = "sts:identity_context", skip_serializing_if = "Option::is_none")]
+    identity_context: Option<&'a str>,
     #[serde(flatten)]
     person: PersonClaims,
+}
+
+/// What an ID token says beside what was issued.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Beside<'a> {
+    /// `nonce` of the authentication request. Refreshed ones have none (OpenID Connect Core 1.0 section 12.2).
+    pub(crate) nonce: Option<&'a str>,
+    /// The answer's identity context.
+    pub(crate) identity_context: Option<&'a str>,
 }
 
 /// An ID token.
 pub(crate) struct IdToken;
 
 impl IdToken {
-    /// Makes the ID token that goes with `access_token`. Refreshed ones have no nonce (OpenID Connect Core 1.0 section 12.2).
+    /// Makes the ID token that goes with `access_token`.
     pub(crate) async fn make(
         app: &App,
         caller: &Caller,
         authenticated: &Authenticated,
         issued: &Issued,
-        nonce: Option<&str>,
+        beside: Beside<'_>,
         access_token: &secret::AccessToken,
     ) -> Result<String, Failure<Refusal>> {
         let standing = Standing::load(&*app.store, app.identity.trust(), Some(&issued.person)).await?;
@@ -270,11 +333,12 @@ impl IdToken {
             exp: issued.access_expires_at.seconds(),
             iat: caller.now.seconds(),
             auth_time: issued.authenticated_at.seconds(),
-            nonce,
+            nonce: beside.nonce,
             acr: terms.acr.as_deref(),
             amr: &terms.amr,
             at_hash: half_hash(algorithm, access_token.reveal()),
             sid: terms.browser.map(|browser| browser.to_string()),
+            identity_context: beside.identity_context,
             person: PersonClaims::of(&principal, &issued.scopes),
         };
         Ok(app.signing.sign_jwt(algorithm, ID_TOKEN_TYPE, &claims).await?)
@@ -295,6 +359,18 @@ fn half_hash(algorithm: SigningAlgorithm, token: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn actors_are_nested_and_read_back() {
+        let names = ["c", "b", "a"].map(str::to_owned);
+        let act = Actor::of(&names).unwrap();
+        assert_eq!(
+            serde_json::to_string(&act).unwrap(),
+            r#"{"sub":"c","act":{"sub":"b","act":{"sub":"a"}}}"#
+        );
+        assert_eq!(act.names(), names);
+        assert_eq!(Actor::of(&[]), None);
+    }
 
     #[test]
     fn one_audience_is_a_string_and_several_are_a_list() {

@@ -39,6 +39,8 @@ pub(super) fn node(store: Arc<dyn Store>, rate_limits: bool) -> App {
     App::new(Parts {
         site: Site::new(BASE, Vec::new(), "us-east-1".into()).unwrap(),
         brokers: brokers::built_in(Arc::new(BuiltIn::new(&keys, entropy.clone()))),
+        issuers: crate::issuers::Issuers::default(),
+        callers: crate::iam::Callers::default(),
         identity: Identity::new(Vec::new(), store.clone(), clock.clone(), entropy.clone(), &keys),
         signing: Arc::new(Signing::new(
             store.clone(),

@@ -24,10 +24,12 @@ pub(crate) mod claims;
 pub(crate) mod client;
 pub(crate) mod device;
 pub(crate) mod dpop;
+pub(crate) mod exchange;
 #[cfg(test)]
 mod fixtures;
 pub(crate) mod introspect;
 mod jws;
+pub(crate) mod jwt_bearer;
 pub(crate) mod once;
 pub(crate) mod revoke;
 pub(crate) mod token;

@@ -22,6 +22,10 @@ pub(crate) enum Purpose {
     ClientAssertion,
     /// A DPoP proof (RFC 9449 section 4.2).
     DpopProof,
+    /// An assertion about a person (RFC 7523 section 2.1).
+    Assertion,
+    /// A presigned GetCallerIdentity.
+    CallerIdentity,
     /// An access token of this server, which is good until it was revoked (RFC 7009).
     Revocation,
 }
@@ -31,6 +35,8 @@ impl Purpose {
         match self {
             Self::ClientAssertion => "client assertion",
             Self::DpopProof => "dpop proof",
+            Self::Assertion => "assertion",
+            Self::CallerIdentity => "caller identity",
             Self::Revocation => "revocation",
         }
     }
@@ -49,12 +55,17 @@ pub(crate) fn once_id(purpose: Purpose, whose: &[u8], jti: &str) -> OnceId {
     OnceId::from_bytes(bytes)
 }
 
+/// How long it is remembered that something was used that is of no use to anybody from `until` on.
+pub(crate) const fn remembered_until(until: Timestamp) -> Timestamp {
+    until.plus(REMEMBERED_LONGER)
+}
+
 /// Uses it, and answers whether nobody had before. It is of no use to anybody from `until` on.
 ///
 /// # Errors
 /// [`Outage`] when the store cannot tell. It may be used up then.
 pub(crate) async fn use_once(app: &App, id: OnceId, until: Timestamp) -> Result<bool, Outage> {
-    commit(app, Change::Use { id, until: until.plus(REMEMBERED_LONGER), durable: false }).await
+    commit(app, Change::Use { id, until: remembered_until(until), durable: false }).await
 }
 
 /// As [`use_once`], for good: what was revoked stays so, whatever happens to this machine.
@@ -62,7 +73,7 @@ pub(crate) async fn use_once(app: &App, id: OnceId, until: Timestamp) -> Result<
 /// # Errors
 /// As there.
 pub(crate) async fn revoke(app: &App, id: OnceId, until: Timestamp) -> Result<bool, Outage> {
-    commit(app, Change::Use { id, until: until.plus(REMEMBERED_LONGER), durable: true }).await
+    commit(app, Change::Use { id, until: remembered_until(until), durable: true }).await
 }
 
 async fn commit(app: &App, change: Change) -> Result<bool, Outage> {

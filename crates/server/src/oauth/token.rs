@@ -2,18 +2,23 @@
 
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
-use doorward_core::grant::TokenRequest;
+use doorward_core::grant::{AccessOnly, TokenRequest, client_credentials};
 use doorward_core::refusal::Refusal;
 use doorward_core::secret::RefreshToken;
+use doorward_core::verdict::Verdict;
 use doorward_wire::oauth::form::Form;
-use doorward_wire::oauth::token::{Grant, Input, Output};
+use doorward_wire::oauth::token::{ACCESS_TOKEN_TYPE, Grant, Input, Output};
 
-use super::claims::{AccessToken, IdToken};
+use super::claims::{AccessToken, Beside, IdToken};
 use super::client::{self, Authenticated};
+use super::exchange::exchange;
+use super::jwt_bearer::redeem_assertion;
 use super::{dpop, serve};
 use crate::app::App;
+use crate::audit;
 use crate::http::answer;
 use crate::http::received::Received;
+use crate::limits::Call;
 use crate::op::create_token::{Redeemed, redeem_artefact};
 use crate::op::{Caller, Failure};
 
@@ -53,7 +58,42 @@ async fn run(
             let redeemed = redeem_artefact(app, caller, &request, artefact).await?;
             answer_with(app, caller, &authenticated, &request, &redeemed).await
         }
+        Grant::JwtBearer(assertion) => {
+            let redeemed = redeem_assertion(app, caller, &request, assertion).await?;
+            answer_with(app, caller, &authenticated, &request, &redeemed).await
+        }
+        Grant::TokenExchange { subject_token, actor_token } => {
+            let token = exchange(app, caller, &request, subject_token, actor_token.as_ref()).await?;
+            alone(app, caller, &authenticated, &token, Some(ACCESS_TOKEN_TYPE)).await
+        }
+        Grant::ClientCredentials => {
+            app.limits.call(Call::Token(caller.address))?;
+            let Verdict { reply, event, .. } = client_credentials::decide(&request);
+            audit::record(event.as_ref(), caller.address);
+            alone(app, caller, &authenticated, &reply?, None).await
+        }
     }
+}
+
+/// An access token that comes alone, made and encoded.
+async fn alone(
+    app: &App,
+    caller: &Caller,
+    authenticated: &Authenticated,
+    token: &AccessOnly,
+    issued_token_type: Option<&str>,
+) -> Result<Vec<u8>, Failure<Refusal>> {
+    let access_token = AccessToken::alone(app, caller, authenticated, token).make(app).await?;
+    Ok(Output {
+        access_token: access_token.reveal(),
+        issued_token_type,
+        token_type: if token.dpop_key.is_some() { "DPoP" } else { "Bearer" },
+        expires_in: token.expires_in,
+        refresh_token: None,
+        id_token: None,
+        scope: &token.scopes.to_string(),
+    }
+    .encode())
 }
 
 /// The tokens of a session, made and encoded.
@@ -67,7 +107,17 @@ pub(super) async fn answer_with(
     let Redeemed { issued, nonce } = redeemed;
     let access_token = AccessToken::of(app, caller, authenticated, request, issued).make(app).await?;
     let id_token = if issued.scopes.contains("openid") {
-        Some(IdToken::make(app, caller, authenticated, issued, nonce.as_deref(), &access_token).await?)
+        Some(
+            IdToken::make(
+                app,
+                caller,
+                authenticated,
+                issued,
+                Beside { nonce: nonce.as_deref(), ..Beside::default() },
+                &access_token,
+            )
+            .await?,
+        )
     } else {
         None
     };

@@ -10,6 +10,7 @@ use http::{HeaderMap, header};
 use crate::limits::TooOften;
 
 pub(crate) mod create_token;
+pub(crate) mod create_token_with_iam;
 pub(crate) mod get_role_credentials;
 pub(crate) mod list_account_roles;
 pub(crate) mod list_accounts;

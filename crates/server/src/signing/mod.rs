@@ -1,5 +1,5 @@
-//! The keys that sign what others verify. All nodes share them through the store. One is made when it is first needed, since
-//! many servers never need one; each node looks after all of them, and whichever sees first that the next key is due makes
+//! The keys that sign what others verify. All nodes share them through the store. One is made when a broker, an application or
+//! a client needs it, since many servers never need one; each node looks after all of them, and whichever sees first that the next key is due makes
 //! it.
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -157,7 +157,7 @@ impl Signing {
         }
     }
 
-    /// Looks at the store once, and makes the next keys if they are due.
+    /// Looks at the store once, and makes the next keys if they are due, and those that applications lack.
     ///
     /// # Errors
     /// [`Outage`] when the store fails, or a key cannot be unwrapped.
@@ -165,7 +165,22 @@ impl Signing {
         let mut looked = self.looked.lock().await;
         let kept = self.load().await?;
         *looked = Some(self.clock.ticks());
-        self.rotate(&kept).await
+        self.rotate(&kept).await?;
+        drop(looked);
+        self.make_for_applications().await
+    }
+
+    /// Makes the keys that the applications' tokens are to be signed with, where there are none: many who verify tokens
+    /// fetch the keys when they start, before anybody has a token, and never again.
+    ///
+    /// # Errors
+    /// [`Outage`] when the store fails, or a key cannot be unwrapped.
+    pub async fn make_for_applications(&self) -> Result<(), Outage> {
+        let directory = self.store.directory().await?;
+        for application in &directory.file().applications {
+            self.signer(application.signing_algorithm).await?;
+        }
+        Ok(())
     }
 
     /// The key that signs with this algorithm.

@@ -82,6 +82,37 @@ async fn a_key_is_made_for_the_algorithm_that_is_asked_for_and_for_no_other() {
     assert_eq!(kids(&other), kids(&one));
 }
 
+#[tokio::test]
+async fn the_keys_of_applications_are_published_before_anybody_has_a_token() {
+    let store = memory();
+    let ([one, other], _) = nodes(&store);
+    let with = async |algorithms: &[&str]| {
+        let application = |algorithm: &&str| {
+            json!({
+                "client_id": algorithm, "name": algorithm, "authentication": "none", "everybody": true,
+                "grants": ["urn:ietf:params:oauth:grant-type:device_code"], "scopes": ["openid"],
+                "signing_algorithm": algorithm,
+            })
+        };
+        let applications: Vec<Value> = algorithms.iter().map(application).collect();
+        let file = serde_json::from_value(json!({"applications": applications})).unwrap();
+        let change =
+            store.directory().await.unwrap().replaced_by(file, Timestamp::from_seconds(1_800_000_000));
+        store.commit(vec![change]).await.unwrap();
+    };
+    one.look().await.unwrap();
+    assert!(one.published().is_empty(), "nobody needs one");
+    with(&["ES256"]).await;
+    one.make_for_applications().await.unwrap();
+    let published = || serde_json::to_value(one.published()).unwrap();
+    assert_eq!((&published()[0]["alg"], kids(&one).len()), (&json!("ES256"), 1));
+    with(&["ES256", "RS256"]).await;
+    other.look().await.unwrap();
+    one.look().await.unwrap();
+    assert_eq!((&published()[0]["alg"], kids(&one).len()), (&json!("RS256"), 2));
+    assert_eq!(kids(&other), kids(&one));
+}
+
 fn token_kid(token: &str) -> String {
     Unverified::parse(token).unwrap().kid().to_owned()
 }

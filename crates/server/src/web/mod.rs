@@ -34,6 +34,7 @@ pub(crate) mod device;
 mod ending;
 pub(crate) mod form;
 mod hint;
+pub(crate) mod logout;
 pub(crate) mod page;
 pub(crate) mod par;
 pub(crate) mod sign_in;

@@ -135,6 +135,22 @@ impl Consent {
     }
 }
 
+/// `GET /oauth/logout`, when it is not certain that the person wants it.
+///
+/// Posts `csrf`, `request` and `decision` to `/oauth/logout/decision`, where `decision` is `sign_out` or `stay`.
+#[derive(Template)]
+#[template(path = "sign_out.html")]
+pub(crate) struct SignOut {
+    /// Around the content.
+    pub(crate) chrome: Chrome,
+    /// What is being decided: an opaque value, posted back as `request`.
+    pub(crate) request: String,
+    /// The application that wants it, if it said which it is.
+    pub(crate) client_name: Option<String>,
+    /// Who is signed in.
+    pub(crate) person: String,
+}
+
 /// How something ended; each has a mark of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OutcomeKind {
@@ -506,6 +522,12 @@ mod tests {
         page.render().unwrap()
     }
 
+    fn sign_out(client_name: Option<&str>) -> String {
+        let (request, client_name) = (text(HOSTILE), client_name.map(shown_name));
+        let chrome = chrome(Some("Ada Lovelace"));
+        SignOut { chrome, request, client_name, person: text("Ada Lovelace") }.render().unwrap()
+    }
+
     fn outcome(kind: OutcomeKind) -> String {
         let (title, text_, reference) = (text("What happened"), text(HOSTILE), Some(text("r-1")));
         let action = Some((text("/start"), text("Go on")));
@@ -596,6 +618,8 @@ mod tests {
             ("device code, refused", device_code(Some(HOSTILE))),
             ("consent", consent(true)),
             ("consent, nothing known", consent(false)),
+            ("sign out", sign_out(Some(HOSTILE))),
+            ("sign out, nobody knows for whom", sign_out(None)),
             ("approved", outcome(OutcomeKind::Approved)),
             ("denied", outcome(OutcomeKind::Denied)),
             ("expired", outcome(OutcomeKind::Expired)),

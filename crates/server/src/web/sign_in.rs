@@ -135,14 +135,8 @@ async fn begin(page: &Page, person: &PersonId) -> Result<SessionId, Stop> {
 pub(crate) async fn sign_out(received: Received) -> Response {
     serve(received, async |page, body| {
         let Page { app, visit, .. } = page;
-        let notice = Notice {
-            kind: OutcomeKind::Approved,
-            title: "You are signed out",
-            text: "Tools that you signed in stay signed in; you can end them on your access page.".into(),
-            action: Some(("/sign-in", "Sign in again")),
-        };
         visit.is_clear()?;
-        let mut response = outcome(app, &Visit::nobody(), StatusCode::OK, notice, None);
+        let mut response = outcome(app, &Visit::nobody(), StatusCode::OK, signed_out(), None);
         // Without a session there is nothing to end, and no cookie to take away: a page elsewhere may have posted this.
         if let Some(browser) = visit.browser() {
             page.form(body).await?;
@@ -152,6 +146,16 @@ pub(crate) async fn sign_out(received: Received) -> Response {
         Ok(response)
     })
     .await
+}
+
+/// The words for somebody who signed out.
+pub(super) fn signed_out() -> Notice {
+    Notice {
+        kind: OutcomeKind::Approved,
+        title: "You are signed out",
+        text: "Tools that you signed in stay signed in; you can end them on your access page.".into(),
+        action: Some(("/sign-in", "Sign in again")),
+    }
 }
 
 fn form(app: &App, visit: &Visit, next: String, user_name: String, problem: Option<&str>) -> Response {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use data_encoding::BASE64URL_NOPAD;
+use doorward_core::grant::jwt_bearer::Named;
 use doorward_core::ids::{IssuerName, PersonId};
 use doorward_core::time::{Lifetime, Timestamp};
 use jsonwebtoken::Algorithm;
@@ -75,15 +76,6 @@ pub struct Asserted {
     pub expires_at: Timestamp,
     /// What tells it from all others of its issuer: its `jti`, or without one a hash of what was signed.
     pub identifier: String,
-}
-
-/// By what an issuer knows a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
-    /// By the user name here.
-    UserName(PersonId),
-    /// By the e-mail address.
-    Email(String),
 }
 
 /// The discovery document, as far as it is of use.

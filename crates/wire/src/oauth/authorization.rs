@@ -4,8 +4,26 @@
 use std::borrow::Cow;
 
 use doorward_core::refusal::Refusal;
+use serde::Serialize;
 
-use crate::fault::OidcFault;
+use crate::fault::{OidcFault, json};
+
+/// The answer to a request that was pushed (RFC 9126 section 2.2).
+#[derive(Debug, Serialize)]
+pub struct Pushed<'a> {
+    /// What the browser brings instead of the request.
+    pub request_uri: &'a str,
+    /// How long it may take, in seconds.
+    pub expires_in: u32,
+}
+
+impl Pushed<'_> {
+    /// The body.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        json(self)
+    }
+}
 
 /// Why there is no code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +40,8 @@ pub enum AuthorizationFault {
     RequestNotSupported,
     /// `request_uri` is not one that this server gave.
     RequestUriNotSupported,
+    /// `registration` was sent: clients are registered by an administrator.
+    RegistrationNotSupported,
     /// `request_uri` has expired.
     InvalidRequestUri,
 }
@@ -39,6 +59,17 @@ impl AuthorizationFault {
         Self::Refused(Refusal::InvalidRequest(why.to_owned()))
     }
 
+    /// The body, where it does not travel by redirect (RFC 9126 section 2.3).
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a str,
+            error_description: &'a str,
+        }
+        json(&Body { error: self.error(), error_description: &self.description() })
+    }
+
     /// The value of `error`.
     #[must_use]
     pub fn error(&self) -> &'static str {
@@ -49,6 +80,7 @@ impl AuthorizationFault {
             Self::ConsentRequired => "consent_required",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::RegistrationNotSupported => "registration_not_supported",
             Self::InvalidRequestUri => "invalid_request_uri",
         }
     }
@@ -67,6 +99,7 @@ impl AuthorizationFault {
             Self::ConsentRequired => "The person has to agree".into(),
             Self::RequestNotSupported => "request is not supported: send the parameters themselves".into(),
             Self::RequestUriNotSupported => "request_uri must be one that this server gave (RFC 9126)".into(),
+            Self::RegistrationNotSupported => "registration is not supported".into(),
             Self::InvalidRequestUri => "request_uri has expired: push the request again".into(),
         }
     }

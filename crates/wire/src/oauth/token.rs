@@ -3,7 +3,9 @@
 use doorward_core::client::GrantType;
 use doorward_core::refusal::Refusal;
 use doorward_core::scope::Scopes;
-use doorward_core::secret::{AuthorizationCode, CodeVerifier, DeviceCode, RefreshToken};
+use doorward_core::secret::{
+    AccessToken, Assertion, AuthorizationCode, CodeVerifier, DeviceCode, RefreshToken,
+};
 use serde::Serialize;
 
 use super::form::Form;
@@ -17,7 +19,7 @@ pub struct Input {
     pub grant: Grant,
     /// `scope`; empty when absent.
     pub scopes: Scopes,
-    /// `resource` (RFC 8707).
+    /// `resource` (RFC 8707), and `audience` of an exchange (RFC 8693 section 2.1).
     pub resources: Vec<String>,
 }
 
@@ -26,6 +28,17 @@ pub struct Input {
 pub enum Grant {
     /// One that redeems what this server has given out before.
     Artefact(Artefact),
+    /// `urn:ietf:params:oauth:grant-type:jwt-bearer`: an assertion about a person (RFC 7523 section 2.1).
+    JwtBearer(Assertion),
+    /// `urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693 section 2.1).
+    TokenExchange {
+        /// `subject_token`, of the type access token.
+        subject_token: AccessToken,
+        /// `actor_token`, of the same type.
+        actor_token: Option<AccessToken>,
+    },
+    /// `client_credentials` (RFC 6749 section 4.4).
+    ClientCredentials,
 }
 
 /// At most so many resources in one request.
@@ -54,12 +67,55 @@ impl Input {
             GrantType::RefreshToken => {
                 Grant::Artefact(Artefact::RefreshToken(RefreshToken::new(form.required("refresh_token")?)))
             }
-            GrantType::ClientCredentials | GrantType::TokenExchange | GrantType::JwtBearer => {
-                return Err(Refusal::UnsupportedGrantType);
-            }
+            GrantType::ClientCredentials => Grant::ClientCredentials,
+            GrantType::JwtBearer => Grant::JwtBearer(Assertion::new(form.required("assertion")?)),
+            GrantType::TokenExchange => exchange(form)?,
         };
-        Ok(Self { grant, scopes: Scopes::parse(form.get("scope"))?, resources: resources(form)? })
+        let mut resources = resources(form)?;
+        if matches!(grant, Grant::TokenExchange { .. }) {
+            resources.extend(form.all("audience").map(str::to_owned));
+            if resources.len() > MOST_RESOURCES {
+                return Err(Refusal::InvalidTarget);
+            }
+        }
+        Ok(Self { grant, scopes: Scopes::parse(form.get("scope"))?, resources })
     }
+}
+
+/// The one type of token that is exchanged, and that comes of it (RFC 8693 section 3). Tokens of others are for the grant
+/// `urn:ietf:params:oauth:grant-type:jwt-bearer`.
+pub const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+fn exchange(form: &Form) -> Result<Grant, Refusal> {
+    let subject_token = AccessToken::new(form.required("subject_token")?);
+    form.required("subject_token_type")?;
+    let actor_token = form.get("actor_token").map(AccessToken::new);
+    match (&actor_token, form.get("actor_token_type")) {
+        (Some(_), None) => {
+            return Err(Refusal::InvalidRequest("actor_token_type is required with actor_token".into()));
+        }
+        (None, Some(_)) => {
+            return Err(Refusal::InvalidRequest("actor_token is required with actor_token_type".into()));
+        }
+        _ => {}
+    }
+    for name in ["subject_token_type", "actor_token_type", "requested_token_type"] {
+        access_token_type(name, form.get(name))?;
+    }
+    Ok(Grant::TokenExchange { subject_token, actor_token })
+}
+
+/// Whether a token type is that of access tokens of this server, if it is said.
+///
+/// # Errors
+/// [`Refusal::InvalidRequest`] if it is another.
+pub(crate) fn access_token_type(name: &str, given: Option<&str>) -> Result<(), Refusal> {
+    if given.is_some_and(|kind| kind != ACCESS_TOKEN_TYPE) {
+        let why =
+            format!("{name} must be {ACCESS_TOKEN_TYPE}: only access tokens of this server are exchanged");
+        return Err(Refusal::InvalidRequest(why));
+    }
+    Ok(())
 }
 
 /// `resource`, each an absolute URI without a fragment (RFC 8707 section 2). That they are the client's to ask for is
@@ -129,9 +185,43 @@ mod tests {
             missing("grant_type=authorization_code&code=c&redirect_uri=r"),
             "code_verifier is required"
         );
+        let assertion = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer";
+        assert_eq!(missing(assertion), "assertion is required");
     }
 
     // Holds: rfc9700-2.4-no-password-grant
+    #[test]
+    fn ledger_12_an_exchange_is_whole_or_refused() {
+        let exchange = |more: &str| {
+            decode(&format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange{more}"))
+        };
+        let why = |more: &str| match exchange(more) {
+            Err(Refusal::InvalidRequest(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        let kind = "urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token";
+        let good = format!("&subject_token=s&subject_token_type={kind}");
+        assert_eq!(why(&format!("&subject_token_type={kind}")), "subject_token is required");
+        assert_eq!(why("&subject_token=s"), "subject_token_type is required");
+        assert_eq!(why(&format!("{good}&actor_token=a")), "actor_token_type is required with actor_token");
+        assert_eq!(
+            why(&format!("{good}&actor_token_type={kind}")),
+            "actor_token is required with actor_token_type"
+        );
+        for name in ["requested_token_type", "actor_token=a&actor_token_type"] {
+            let why = why(&format!("{good}&{name}=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Asaml2"));
+            assert!(why.ends_with("only access tokens of this server are exchanged"), "{why}");
+        }
+        let foreign =
+            why("&subject_token=s&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt");
+        assert!(foreign.starts_with("subject_token_type must be"), "{foreign}");
+        let input = exchange(&format!("{good}&resource=https://a&audience=https://b&audience=c")).unwrap();
+        assert_eq!(input.resources, ["https://a", "https://b", "c"]);
+        assert!(matches!(input.grant, Grant::TokenExchange { actor_token: None, .. }));
+        let many = "&audience=x".repeat(21);
+        assert_eq!(exchange(&format!("{good}{many}")).unwrap_err(), Refusal::InvalidTarget);
+    }
+
     #[test]
     fn ledger_14_the_grants_that_nobody_should_use_are_unsupported() {
         for grant_type in ["password", "implicit", "REFRESH_TOKEN"] {

@@ -15,6 +15,7 @@ use doorward_core::refusal::Refusal;
 use doorward_core::secret::ClientSecret;
 use doorward_core::signing_key::SigningAlgorithm;
 use doorward_core::store::Outage;
+use doorward_core::time::Timestamp;
 use doorward_wire::oauth::form::Form;
 use http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
@@ -44,6 +45,12 @@ impl Authenticated {
     fn of(client: KnownClient, presented: &str) -> Self {
         let client_id = client.application().map_or(presented, |application| application.client_id.as_str());
         Self { client_id: client_id.to_owned(), client }
+    }
+
+    /// An application for which somebody else has proved that they may speak.
+    pub(crate) fn vouched_for(application: &Arc<Application>, now: Timestamp) -> Result<Self, Refusal> {
+        let client = Registration::of(application).authenticate(Choice::from(1), now)?;
+        Ok(Self::of(client, application.client_id.as_str()))
     }
 
     /// What its tokens are signed with.

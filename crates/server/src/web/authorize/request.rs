@@ -23,7 +23,7 @@ use crate::app::App;
 use crate::web::hint::Hint;
 
 /// The longest `state` that is carried for a client, in bytes.
-pub(super) const LONGEST_STATE: usize = 2048;
+pub(crate) const LONGEST_STATE: usize = 2048;
 /// The longest `nonce`, in bytes.
 const LONGEST_NONCE: usize = 512;
 
@@ -212,6 +212,9 @@ impl Request {
         }
         if form.get("request_uri").is_some() {
             return Err(AuthorizationFault::RequestUriNotSupported);
+        }
+        if form.get("registration").is_some() {
+            return Err(AuthorizationFault::RegistrationNotSupported);
         }
         Self::check_response_type(form.get("response_type"))?;
         if form.get("response_mode").is_some_and(|mode| mode != "query") {
