@@ -35,6 +35,7 @@ def ada() -> Shopper:
     return Shopper()
 
 
+# Holds: openid-connect-core-10.1-keys-published
 def test_keys_are_published_before_the_first_token(site: Site):
     """Many libraries fetch them once, when the application starts."""
     register(site)
@@ -56,16 +57,27 @@ OPENID_CLIENT = [
 ]
 
 
+# Holds: oidcc-scope-email, oidcc-scope-profile, oidcc-server, oidcc-server-client-secret-post, oidcc-userinfo-get
+# Holds: rfc7009-2-access-tokens, rfc7009-2-refresh-tokens, rfc7009-2.2-invalid-is-200, rfc7662-2.2-active
+# Holds: rfc7662-2.2-inactive-says-nothing, rfc7662-4-other-resources, rfc8693-2.2.1-members
+# Holds: rfc8693-2.2.2-invalid-request, rfc8693-2.2.2-invalid-target, rfc8693-4.1-act, rfc9126-2-authentication
+# Holds: rfc9126-2.2-created, rfc9126-5-metadata, rfc9207-2-iss-in-error, rfc9207-2-iss-in-success
+# Holds: rfc9207-2.3-same-as-metadata, rp-initiated-logout-2.1-metadata, rp-initiated-logout-3-after-logout
+# Holds: rp-initiated-logout-3-state
 @pytest.mark.parametrize("scenario", OPENID_CLIENT)
 def test_openid_client(shops: Site, ada: Shopper, scenario: str):
     play("openid-client.mjs", scenario, shops, ada)
 
 
+# Holds: rfc9449-4.3-same-key, rfc9449-5-token-type, rfc9449-5-refresh-public, rfc9449-6.1-cnf, rfc9449-7.1-scheme
+# Holds: rfc9449-7.2-no-bearer, rfc9449-8-use-nonce, rfc9449-10-dpop-jkt
 @pytest.mark.parametrize("scenario", ["bound", "stolen"])
 def test_oauth4webapi(shops: Site, ada: Shopper, scenario: str):
     play("oauth4webapi.mjs", scenario, shops, ada)
 
 
+# Holds: rfc9068-2.1-typ, rfc9068-2.2-required-claims, rfc9068-3-default-aud, rfc9068-4-keys-published
+# Holds: rfc9068-5-not-an-id-token
 def test_jose_verifies_access_tokens_and_nothing_else(shops: Site, ada: Shopper):
     play("jose.mjs", "api", shops, ada)
 

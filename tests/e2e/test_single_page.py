@@ -49,6 +49,7 @@ def page_of_shop(site: Site):
     server.server_close()
 
 
+# Holds: rfc7009-2.3-cross-origin
 def test_application_in_a_browser_signs_in_with_a_key_of_its_own(site: Site, page_of_shop: str, chromium: Browser):
     register(site)
     site.start()

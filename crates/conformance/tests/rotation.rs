@@ -1,5 +1,7 @@
 //! Signing keys that take turns while two nodes sign with them, and others verify what was signed.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not know for tests")]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use doorward::ambient::OsEntropy;

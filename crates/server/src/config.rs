@@ -1,7 +1,7 @@
 //! The file that operators write: `doorward.toml`. A mistake names the file, the line, the key, and the nearest key that
 //! exists.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -249,7 +249,7 @@ impl Config {
         directory.unconfigured(
             &self.brokers.keys().chain(&built_in).collect(),
             &self.identity_sources.keys().collect(),
-            &HashSet::new(),
+            &self.trusted_issuers.keys().collect(),
         )
     }
 
@@ -531,6 +531,20 @@ mod tests {
         let taken = config.taken_by(&directory("minio"));
         let what = "application minio: client_id is the audience of broker minio, ";
         assert!(taken.len() == 1 && taken[0].what.starts_with(what), "{taken:?}");
+    }
+
+    #[test]
+    fn applications_that_accept_an_unknown_issuer_are_named() {
+        let issuer = "[trusted_issuers.corp]\nissuer = \"https://issuer.example\"\n";
+        let directory: DirectoryFile = parse(
+            "[[applications]]\nclient_id = 'x'\nname = 'x'\ngrants = []\nscopes = ['openid']\n\
+             trusted_issuers = [{ issuer = 'corp', audiences = ['x'] }]\n",
+        )
+        .unwrap();
+        let config = |more: &str| parse::<Config>(&format!("{GOOD}{more}")).unwrap();
+        assert_eq!(config(issuer).missing_for(&directory), []);
+        let missing = config("").missing_for(&directory);
+        assert_eq!(missing[0].what, "application x: there is no trusted issuer corp");
     }
 
     #[test]

@@ -53,13 +53,15 @@ pub fn add_applications(directory: &mut DirectoryFile) {
         whole.as_object_mut().expect("an object").extend(members);
         serde_json::from_value(whole).expect("an application as operators write it")
     };
-    directory.applications.extend([
+    // Before those of the development server.
+    let added = [
         application(json!({"client_id": "web", "name": "Web shop", "secret_hashes": [WEB_HASH]})),
         application(json!({
             "client_id": "other-web", "name": "Other shop", "secret_hashes": [OTHER_WEB_HASH],
         })),
         application(json!({"client_id": "spa", "name": "Browser app", "authentication": "none"})),
-    ]);
+    ];
+    drop(directory.applications.splice(0..0, added));
     let scope = json!({"name": "api.read", "description": "read your orders"});
     directory.scopes.push(serde_json::from_value(scope).expect("a scope as operators write it"));
 }

@@ -156,6 +156,7 @@ impl Kit {
     }
 
     /// Another node on the same store, with the same clock. The store is the first one's to close.
+    #[must_use]
     pub fn beside(&self, edit: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup { public_url: self.base.clone(), ..Setup::default() };
         edit(&mut setup);

@@ -223,7 +223,7 @@ impl IamFault {
             message: &'a str,
         }
         #[derive(Serialize)]
-        struct Region<'a> {
+        struct Elsewhere<'a> {
             endpoint: &'a str,
             error: &'a str,
             error_description: &'a str,
@@ -232,7 +232,7 @@ impl IamFault {
         let (status, exception, message) = match self {
             Self::Oidc(fault) => return fault.envelope(),
             Self::OtherRegion { endpoint, region } => {
-                let body = json(&Region {
+                let body = json(&Elsewhere {
                     endpoint,
                     error: "invalid_request",
                     error_description: "The request is signed for another region",

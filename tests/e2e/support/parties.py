@@ -114,6 +114,7 @@ secret_hashes = ["{orders}"]
 resource = "https://orders.example.org"
 grants = ["urn:ietf:params:oauth:grant-type:token-exchange"]
 scopes = ["orders:read", "stock:read"]
+consent = false
 everybody = true
 
 [applications.token_exchange]

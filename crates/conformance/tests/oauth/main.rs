@@ -1,17 +1,18 @@
 //! The OAuth 2.0 and OpenID Connect door, as applications and their verifiers use it.
 
+mod authorize;
 mod client_authentication;
 mod common;
-mod dpop;
-mod introspection;
-mod metadata;
-mod revocation;
-mod signer;
-mod authorize;
 mod consent;
+mod dpop;
+mod grants;
+mod introspection;
 mod logout;
+mod metadata;
 mod par;
 mod relying_party;
+mod revocation;
+mod signer;
 mod token;
 mod userinfo;
 mod verifier;

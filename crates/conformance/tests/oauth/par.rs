@@ -188,7 +188,8 @@ async fn a_proof_with_a_pushed_request_binds_its_code() {
     let answer = send("/par", &parameters, proof("/par", "2", Some(&nonce))).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     // Another key than the request names.
-    let named = WEB.parameters(&[("client_id", ""), ("dpop_jkt", &"A".repeat(43))]);
+    let other = "A".repeat(43);
+    let named = WEB.parameters(&[("client_id", ""), ("dpop_jkt", &other)]);
     assert_refused(&send("/par", &named, proof("/par", "3", Some(&nonce))).await, 400, "invalid_dpop_proof");
 
     let sent = browser.get(&with_uri("web", &answer.member("request_uri"), "")).await;

@@ -2,6 +2,7 @@
 
 mod connector;
 mod credentials;
+mod iam;
 mod oidc;
 mod portal;
 

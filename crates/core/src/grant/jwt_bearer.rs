@@ -110,7 +110,7 @@ impl Grant for Redeem<'_> {
                     client: request.client.registration().name.clone(),
                 };
                 let Assertion { id, remembered_until: until, .. } = found.assertion;
-                let changes = vec![Change::Use { id, until }, Change::StartSession(session)];
+                let changes = vec![Change::Use { id, until, durable: true }, Change::StartSession(session)];
                 Verdict { reply: Ok(issued), changes, event: Some(event) }
             }
         }

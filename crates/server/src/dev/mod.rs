@@ -30,7 +30,6 @@ use crate::http::received::Received;
 use crate::http::{answer, api};
 
 pub mod seed;
-pub(crate) mod signature;
 pub(crate) mod sts;
 
 /// What only a development server has.

@@ -8,8 +8,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use doorward_core::secret::SessionToken;
 use doorward_upstream::credentials::built_in::Caller;
+use doorward_upstream::iam::sigv4::Claimed;
 
-use super::signature::Signature;
 use crate::app::App;
 use crate::http::api;
 use crate::http::received::Received;
@@ -61,11 +61,13 @@ fn identify(app: &App, parts: &Parts, body: &[u8]) -> Result<Caller, Refused> {
         "The security token included in the request is invalid",
     );
     let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    let signature = header("authorization").and_then(Signature::parse).ok_or((
-        StatusCode::FORBIDDEN,
-        "MissingAuthenticationToken",
-        "The request is not signed",
-    ))?;
+    let signature = Claimed::read(parts).map_err(|_| {
+        (
+            StatusCode::FORBIDDEN,
+            "MissingAuthenticationToken",
+            "The request is not signed, or not as it must be",
+        )
+    })?;
     let built_in = &app.development.as_ref().ok_or(denied)?.built_in;
     let token = SessionToken::new(header("x-amz-security-token").ok_or(denied)?);
     let caller = built_in.caller(&token).ok_or(denied)?;
@@ -80,10 +82,11 @@ fn identify(app: &App, parts: &Parts, body: &[u8]) -> Result<Caller, Refused> {
         ));
     }
     // Clients sign by their own clock, however far ours was put forward.
-    if !signature.holds(parts, body, &caller.secret_access_key, "sts", app.clock.unshifted()) {
-        let why = "The request signature we calculated does not match the signature you provided";
-        return Err((StatusCode::FORBIDDEN, "SignatureDoesNotMatch", why));
-    }
+    let now = app.clock.unshifted();
+    let why = "The request signature we calculated does not match the signature you provided";
+    signature
+        .verify(parts, body, &caller.secret_access_key, "sts", now)
+        .map_err(|_| (StatusCode::FORBIDDEN, "SignatureDoesNotMatch", why))?;
     Ok(caller)
 }
 

@@ -4,9 +4,10 @@
 use doorward_core::client::GrantType;
 use doorward_core::grant::jwt_bearer::{Assertion, Redeem};
 use doorward_core::grant::{TokenRequest, redeem};
-use doorward_core::ids::SessionId;
+use doorward_core::ids::{PersonId, SessionId};
 use doorward_core::refusal::Refusal;
 use doorward_core::secret;
+use tracing::info;
 
 use super::once::{Purpose, once_id, remembered_until};
 use crate::app::App;
@@ -37,11 +38,19 @@ pub(crate) async fn redeem_assertion(
         id: once_id(Purpose::Assertion, issuer.settings().issuer.as_bytes(), &asserted.identifier),
         remembered_until: remembered_until(asserted.expires_at),
     };
-    if let Some(person) = assertion.person.person(&*app.store.directory().await?) {
-        app.identity.recheck(&person, caller).await?;
+    let person = assertion.person.person(&*app.store.directory().await?);
+    if let Some(person) = &person {
+        app.identity.recheck(person, caller).await?;
     }
     let session = SessionId::drawn(caller.now, app.tokens.draw());
     let settled = redeem(&*app.store, &Redeem { assertion: &assertion, session }, request).await?;
     audit::record(settled.event.as_ref(), caller.address);
+    if let Err(refusal) = &settled.reply {
+        // Whom the caller is told nothing of: it was used before, or there is no such person, who may use the application and
+        // had the name when the issuer spoke.
+        let (client_id, name) = (&application.client_id, &issuer.settings().name);
+        let person = person.as_ref().map(PersonId::as_str);
+        info!(%client_id, issuer = %name, person, ?refusal, "an assertion that holds is refused");
+    }
     Ok(Redeemed { issued: settled.reply?, nonce: None })
 }

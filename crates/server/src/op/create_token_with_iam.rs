@@ -232,12 +232,11 @@ impl Asking<'_> {
     ) -> Result<Vec<u8>, Fault> {
         let Self { app, caller, authenticated, .. } = *self;
         let Redeemed { issued, nonce } = redeemed;
-        let access_token = match made {
-            Some(access_token) => access_token,
-            None => {
-                let token = AccessToken::of(app, caller, authenticated, self.request, issued).make(app).await;
-                token.map_err(Failure::from)?
-            }
+        let access_token = if let Some(access_token) = made {
+            access_token
+        } else {
+            let token = AccessToken::of(app, caller, authenticated, self.request, issued).make(app).await;
+            token.map_err(Failure::from)?
         };
         let mut extras = Extras::default();
         if self.asked.wants(IDENTITY_CONTEXT) {

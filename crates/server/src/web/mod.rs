@@ -277,19 +277,20 @@ fn moment(at: Timestamp) -> Moment {
     }
 }
 
-/// What a client asks for, in words: ours, or the administrator's. A tool that registered no scopes is an older one, and gets
+/// What a client asks for, in words: the administrator's, or ours. A tool that registered no scopes is an older one, and gets
 /// account access.
 fn scope_lines(scopes: &Scopes, directory: &Directory) -> Vec<ScopeLine> {
     let line = |scope: &str| {
-        let meaning = match scope {
+        let ours = match scope {
             ACCOUNT_ACCESS | LEGACY_PORTAL => "see the accounts and roles assigned to you, and use them",
             "openid" => "know who you are",
             "profile" => "see your name",
             "email" => "see your e-mail address",
             "groups" => "see which groups you are in",
             "offline_access" => "stay signed in while you are away",
-            _ => directory.scope_description(scope).unwrap_or("use this permission of an application"),
+            _ => "use this permission of an application",
         };
+        let meaning = directory.scope_description(scope).unwrap_or(ours);
         ScopeLine { scope: scope.to_owned(), meaning: meaning.to_owned() }
     };
     if scopes.is_empty() { vec![line(ACCOUNT_ACCESS)] } else { scopes.iter().map(line).collect() }

@@ -27,7 +27,7 @@ const LONGEST_ID: usize = 256;
 const LONGEST_EMAIL: usize = 254;
 
 /// What an operator says of an issuer.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct IssuerSettings {
     /// Its name in the configuration.
     pub name: IssuerName,

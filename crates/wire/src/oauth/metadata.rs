@@ -33,6 +33,7 @@ const CLIENT_AUTHENTICATION: [&str; 4] =
 const CONFIDENTIAL: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
 /// The document.
+#[expect(clippy::struct_excessive_bools, reason = "metadata has independent flags (RFC 8414 section 2)")]
 #[derive(Serialize)]
 struct Configuration<'a> {
     issuer: &'a str,

@@ -190,6 +190,7 @@ mod tests {
     }
 
     // Holds: rfc9700-2.4-no-password-grant
+    // Holds: rfc8693-2.1-actor-token-type, rfc8693-2.1-requested-type, rfc8693-2.1-subject-token
     #[test]
     fn ledger_12_an_exchange_is_whole_or_refused() {
         let exchange = |more: &str| {

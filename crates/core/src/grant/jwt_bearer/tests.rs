@@ -123,7 +123,7 @@ fn ledger_23_an_assertion_is_used_once_whoever_comes_second() {
     assert_eq!(reply(&store, &ann(), &asker, ""), Err(Refusal::InvalidGrant));
     assert_eq!(store.rows().sessions[&SESSION].state, SessionState::Live);
     // And when both have read before either of them writes.
-    let rival = vec![Change::Use { id: ONCE, until: later(900) }];
+    let rival = vec![Change::Use { id: ONCE, until: later(900), durable: true }];
     let store = people().with_rival(rival);
     assert_eq!(present(&store, &ann(), &asker.asks("", NOW)).reply, Err(Refusal::InvalidGrant));
     assert!(store.rows().sessions.is_empty());

@@ -215,7 +215,7 @@ fn it_ends_when_the_first_of_all_ends() {
     let long = Source { expires_at: later(90_000), ..source() };
     assert_eq!(at(NOW, &long, &asker(|_| {})).unwrap().expires_in, 3600, "the lifetime");
     let short = asker(|application| {
-        application.access_token_lifetime = Some(crate::time::Lifetime::from_seconds(60))
+        application.access_token_lifetime = Some(crate::time::Lifetime::from_seconds(60));
     });
     assert_eq!(at(NOW, &long, &short).unwrap().expires_in, 60);
     assert_eq!(at(later(28_790), &long, &asker(|_| {})).unwrap().expires_in, 10, "the session");

@@ -38,7 +38,7 @@ fn pragma(writer: &Writer, name: &str) -> i64 {
     writer.connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()
 }
 
-fn revoke(n: usize) -> Change {
+fn revoke(n: u64) -> Change {
     match use_once(n) {
         Change::Use { id, until, .. } => Change::Use { id, until, durable: true },
         other => other,
