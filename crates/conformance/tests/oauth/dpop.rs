@@ -44,7 +44,7 @@ async fn a_first_proof_is_answered_with_a_nonce_and_the_next_with_tokens() {
     .await;
 }
 
-// Holds: rfc9449-11.1-replay, rfc9449-5-invalid-proof, rfc9449-5-refresh-confidential
+// Holds: rfc9449-11.1-replay, rfc9449-5-invalid-proof
 #[tokio::test]
 async fn a_proof_is_for_one_request() {
     on_every_store(applications, async |kit| {
