@@ -104,7 +104,6 @@ async fn what_is_only_a_wish_never_fails() {
         ("claims", r#"{"userinfo":{"name":{"essential":true}},"id_token":{"acr":{"essential":true}}}"#),
         ("scope", "api.read openid"),
         ("extra", "foobar"),
-        ("registration", "{}"),
     ] {
         let (answer, id) = silently(&kit, &mut browser, &[(name, value)]).await;
         assert_eq!((&id["sub"], id.get("nonce")), (&json!("ada"), None), "{name}={value}");
