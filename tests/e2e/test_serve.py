@@ -33,8 +33,8 @@ def test_unknown_key_is_named_with_its_line_and_the_nearest(site: Site):
 
 
 # Holds: openid-connect-core-16.17-tls, openid-connect-core-3.1.2-tls, openid-connect-core-3.1.3-tls
-# Holds: openid-connect-core-5.3-userinfo-tls, rfc7009-2-tls, rfc7636-7.5-tls, rfc7662-2-tls, rfc8414-6.1-tls
-# Holds: rfc9700-2.6-end-to-end-tls
+# Holds: openid-connect-core-5.3-userinfo-tls, rfc6750-5.2-tls, rfc7009-2-tls, rfc7636-7.5-tls, rfc7662-2-tls
+# Holds: rfc8414-6.1-tls, rfc9700-2.6-end-to-end-tls
 def test_plain_http_for_everybody_is_refused(site: Site):
     config = site.folder / "doorward.toml"
     config.write_text(config.read_text().replace("127.0.0.1:", "0.0.0.0:", 1))

@@ -1,5 +1,6 @@
 //! Checks of this repository that no compiler makes: `cargo run -p xtask`. With `conformance`, writes `docs/conformance.md` anew.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -47,9 +48,11 @@ impl Repository {
             .output()
             .context("cannot run git")?;
         ensure!(listed.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&listed.stderr));
-        let texts: Vec<(PathBuf, String)> = String::from_utf8(listed.stdout)?
-            .split('\0')
-            .filter(|name| !name.is_empty())
+        let listed = String::from_utf8(listed.stdout)?;
+        // In the middle of a merge git lists a file once for each side.
+        let names: BTreeSet<&str> = listed.split('\0').filter(|name| !name.is_empty()).collect();
+        let texts: Vec<(PathBuf, String)> = names
+            .into_iter()
             .filter_map(|name| Some((PathBuf::from(name), std::fs::read_to_string(root.join(name)).ok()?)))
             .collect();
         ensure!(!texts.is_empty(), "git tracks no file in {}", root.display());

@@ -277,6 +277,7 @@ mod tests {
         assert_eq!(after.into_keys().collect::<Vec<_>>(), [wiki()]);
     }
 
+    // Holds: openid-connect-core-3.1.2.4-consent
     #[test]
     fn more_than_was_agreed_to_is_not_covered() {
         let standing = standing_with(application());

@@ -112,7 +112,7 @@ mod tests {
         }
     }
 
-    // Holds: rfc8252-8.3-localhost, rfc9700-2.6-no-plain-http-redirects
+    // Holds: rfc6749-3.1.2-no-fragment, rfc8252-8.3-localhost, rfc9700-2.6-no-plain-http-redirects
     #[test]
     fn nothing_else_may_be_registered() {
         for bad in [

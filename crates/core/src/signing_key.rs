@@ -262,6 +262,7 @@ mod tests {
         keys.published(now).into_iter().map(|(key, state)| (key.id.as_str(), state)).collect()
     }
 
+    // Holds: openid-connect-core-10.1.1-rotation
     #[test]
     fn a_key_is_published_then_signs_and_stays_until_all_it_signed_has_expired() {
         use KeyState::{Active, Next, Retired};

@@ -196,7 +196,7 @@ impl Kit {
             brokers: setup.brokers.clone().unwrap_or_else(|| brokers::built_in(built_in)),
             identity,
             issuers: Issuers::new(setup.trusted_issuers.clone()).expect("the test's issuers are right"),
-            callers: callers(&setup),
+            callers: callers(setup),
             signing: Arc::clone(&signing),
             policy: Policy {
                 registration: RegistrationPolicy {

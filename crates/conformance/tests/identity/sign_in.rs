@@ -1,6 +1,9 @@
 //! There and back.
 
+use std::collections::BTreeSet;
+
 use doorward_testkit::{Choice, Form, Tokens};
+use doorward_testkit_oidc::TOKEN;
 use serde_json::json;
 
 use crate::world::{World, callback, head, sent};
@@ -124,4 +127,27 @@ async fn a_source_that_is_down_stops_nobody_else() {
     let _ = world.kit.browser().signed_in("ada").await;
     world.mends();
     world.sign_in(&mut browser, "/start").await;
+}
+
+// Holds: rfc7636-7.1-client-entropy, rfc9700-2.1.1-client-transaction-specific
+#[tokio::test]
+async fn every_sign_in_draws_what_binds_it() {
+    let world = World::new().await;
+    let mut browser = world.kit.browser();
+    let mut drawn = BTreeSet::new();
+    for _ in 0..5 {
+        let page = world.press(&mut browser, "/start").await.ok();
+        let challenge = page.text().split("code_challenge=").nth(1).expect("a challenge")[..43].to_owned();
+        let way = sent(&page);
+        world.gives(&world.claims(&way.nonce), None);
+        assert_eq!(world.come_back(&mut browser, &way).await.status, 303);
+        drawn.extend([challenge, way.state, way.nonce]);
+        browser.cookies_mut().retain(|name, _| !name.contains("session"));
+    }
+    assert_eq!(drawn.len(), 15, "{drawn:?}");
+    let verifiers: BTreeSet<String> =
+        world.provider.asked(TOKEN).into_iter().map(|asked| asked.form["code_verifier"].clone()).collect();
+    assert_eq!(verifiers.len(), 5);
+    // 32 bytes in base64url.
+    assert!(verifiers.iter().all(|verifier| verifier.len() == 43), "{verifiers:?}");
 }

@@ -16,6 +16,7 @@ fn assert_invalid_request(answer: &Answer) {
     answer.assert_oidc_error(400, "InvalidRequestException", "invalid_request");
 }
 
+// Holds: rfc6749-3.1-once
 #[tokio::test]
 async fn ledger_12_what_occurs_twice_or_not_at_all_is_an_error() {
     let kit = Kit::new().await;
@@ -122,7 +123,8 @@ async fn ledger_16_without_a_challenge_there_is_no_code() {
 }
 
 // Holds: oidcc-ensure-registered-redirect-uri, openid-connect-core-3.1.2.1-redirect-uri
-// Holds: rfc9700-2.1-exact-redirect-uri, rfc9700-4.11.2-trusted-redirects-only
+// Holds: rfc6749-3.1.2.2-registered, rfc6749-3.1.2.4-no-redirect, rfc9700-2.1-exact-redirect-uri
+// Holds: rfc9700-4.11.2-trusted-redirects-only
 #[tokio::test]
 async fn ledger_19_redirect_uris_are_compared_as_text_and_never_learned() {
     let listed = "https://app.example/cb";
@@ -177,7 +179,8 @@ async fn ledger_19_redirect_uris_are_compared_as_text_and_never_learned() {
     assert!(sent.location().starts_with("https://app.example/cb?code="), "{}", sent.location());
 }
 
-// Holds: rfc8628-5.3-device-not-trusted, rfc9700-2.6-client-names-not-persons, rfc9700-4.2.4-no-third-parties
+// Holds: rfc8628-5.3-device-not-trusted, rfc9068-5-sub-not-chosen, rfc9700-2.6-client-names-not-persons
+// Holds: rfc9700-4.2.4-no-third-parties
 #[tokio::test]
 async fn ledger_30_a_registration_is_inert() {
     let kit = Kit::new().await;

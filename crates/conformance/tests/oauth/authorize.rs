@@ -64,8 +64,10 @@ pub(crate) async fn agreed(kit: &Kit) -> Browser<'_> {
     browser
 }
 
-// Holds: openid-connect-core-3.1.2.4-consent, rfc9207-2-iss-in-success, rfc9207-2-iss-in-error
-// Holds: rfc9207-2.3-same-as-metadata, rfc8707-2.1-at-authorization, rfc9700-4.4.2-iss
+// Holds: openid-connect-core-3.1.2.3-authenticate, openid-connect-core-3.1.2.4-consent
+// Holds: openid-connect-core-3.1.2.5-code-and-state, openid-connect-core-3.1.2.6-state
+// Holds: rfc8707-2.1-at-authorization, rfc9207-2-iss-in-error, rfc9207-2-iss-in-success
+// Holds: rfc9207-2.3-same-as-metadata, rfc9700-4.4.2-iss
 #[tokio::test]
 async fn a_code_comes_after_sign_in_and_consent() {
     let kit = kit().await;
@@ -85,7 +87,7 @@ async fn a_code_comes_after_sign_in_and_consent() {
     );
 }
 
-// Holds: openid-connect-core-3.1.2.1-login-hint, oidcc-login-hint
+// Holds: oidcc-login-hint, openid-connect-core-3.1.2.1-login-hint
 #[tokio::test]
 async fn the_sign_in_page_says_for_whom_and_expects_whom_the_client_expects() {
     let kit = kit().await;
@@ -103,11 +105,15 @@ async fn the_sign_in_page_says_for_whom_and_expects_whom_the_client_expects() {
     assert_eq!(Form::find(page.text(), "/sign-in").unwrap().get("user_name"), Some(""));
 }
 
-// Holds: openid-connect-core-3.1.2.1-prompt-none-alone, openid-connect-core-3.1.2.6-request-not-supported
-// Holds: openid-connect-core-3.1.2.6-registration-not-supported, rfc9207-2-iss-in-error
-// Holds: rfc9700-2.1.1-confidential-clients-pkce
+// Holds: oidcc-ensure-request-object-with-redirect-uri
 // Holds: oidcc-request-uri-unsigned-supported-correctly-or-rejected-as-unsupported
+// Holds: oidcc-response-type-missing
 // Holds: oidcc-unsigned-request-object-supported-correctly-or-rejected-as-unsupported
+// Holds: openid-connect-core-3.1.2.1-prompt-none-alone, openid-connect-core-3.1.2.2-validate
+// Holds: openid-connect-core-3.1.2.6-errors, openid-connect-core-3.1.2.6-registration-not-supported
+// Holds: openid-connect-core-3.1.2.6-request-not-supported, rfc7636-4.4.1-method-invalid-request
+// Holds: rfc7636-4.4.1-missing-invalid-request, rfc7636-7.2-no-plain, rfc8707-2-invalid-target
+// Holds: rfc9207-2-iss-in-error, rfc9700-2.1.1-confidential-clients-pkce, rfc9700-2.1.2-no-implicit
 #[tokio::test]
 async fn what_is_wrong_with_a_request_goes_back_to_the_application() {
     let kit = kit().await;
@@ -152,6 +158,7 @@ async fn what_is_wrong_with_a_request_goes_back_to_the_application() {
     }
 }
 
+// Holds: rfc8707-2-several
 #[tokio::test]
 async fn ledger_12_a_parameter_occurs_once() {
     let kit = kit().await;
@@ -172,6 +179,9 @@ async fn ledger_12_a_parameter_occurs_once() {
     );
 }
 
+// Holds: oidcc-ensure-registered-redirect-uri, openid-connect-core-3.1.2.1-redirect-uri
+// Holds: rfc8252-8.4-exact-registration, rfc9700-2.1-exact-redirect-uri
+// Holds: rfc9700-4.11.2-trusted-redirects-only
 #[tokio::test]
 async fn ledger_19_nobody_is_sent_to_an_address_that_was_not_registered() {
     let kit = kit().await;
@@ -209,7 +219,7 @@ async fn an_arn_is_no_client_id_here_and_a_client_needs_the_grant() {
     assert_error(&kit.browser().get(&WEB.authorize(&[])).await, "unauthorized_client");
 }
 
-// Holds: openid-connect-core-3.1.2.1-get-and-post, oidcc-ensure-post-request-succeeds
+// Holds: oidcc-ensure-post-request-succeeds, openid-connect-core-3.1.2.1-get-and-post
 #[tokio::test]
 async fn a_posted_request_is_as_good_as_one_in_the_address() {
     let kit = kit().await;
@@ -246,8 +256,8 @@ async fn a_posted_request_is_as_good_as_one_in_the_address() {
     );
 }
 
-// Holds: openid-connect-core-3.1.2.1-prompt-none, openid-connect-core-3.1.2.6-login-required
 // Holds: oidcc-prompt-none-not-logged-in, openid-connect-core-15.1-prompt
+// Holds: openid-connect-core-3.1.2.1-prompt-none, openid-connect-core-3.1.2.6-login-required
 #[tokio::test]
 async fn without_a_prompt_nobody_is_shown_a_page() {
     let kit = kit().await;
@@ -271,8 +281,8 @@ async fn without_a_prompt_nobody_is_shown_a_page() {
 }
 
 /// Whoever asks for a new sign-in gets one, however fresh the session is, and then an answer.
-// Holds: openid-connect-core-3.1.2.1-prompt-login, openid-connect-core-3.1.2.1-prompt-select-account
-// Holds: openid-connect-core-15.1-prompt
+// Holds: oidcc-prompt-login, openid-connect-core-15.1-prompt, openid-connect-core-3.1.2.1-prompt-login
+// Holds: openid-connect-core-3.1.2.1-prompt-select-account, openid-connect-core-3.1.2.3-authenticate
 #[tokio::test]
 async fn ledger_22_a_sign_in_that_must_be_new_is_new() {
     let kit = kit().await;
@@ -303,7 +313,8 @@ async fn ledger_22_a_sign_in_that_must_be_new_is_new() {
     }
 }
 
-// Holds: openid-connect-core-3.1.2.1-max-age, openid-connect-core-15.1-max-age
+// Holds: oidcc-max-age-1, oidcc-max-age-10000, openid-connect-core-15.1-max-age
+// Holds: openid-connect-core-3.1.2.1-max-age
 #[tokio::test]
 async fn a_session_that_is_older_than_max_age_is_not_enough() {
     let kit = kit().await;
@@ -374,6 +385,7 @@ async fn ledger_17_an_application_that_is_not_for_a_person_gives_them_nothing() 
     code(&grace.decide_authorize(&WEB.authorize(&[]), Choice::Approve).await);
 }
 
+// Holds: openid-connect-core-3.1.2.3-no-csrf
 #[tokio::test]
 async fn ledger_26_a_question_belongs_to_the_browser_that_was_asked() {
     let kit = kit().await;

@@ -18,6 +18,8 @@ fn signing(setup: &mut Setup, signer: &Signer) {
     web.keys = vec![serde_json::from_value(signer.jwk.clone()).unwrap()];
 }
 
+// Holds: openid-connect-core-9-jwt-once, openid-connect-core-9-methods, rfc7523-3-jti
+// Holds: rfc7523-3.2-invalid-client, rfc8628-3.1-client-authenticated
 #[tokio::test]
 async fn ledger_29_an_application_signs_for_itself_once() {
     let signer = Signer::new();
@@ -41,6 +43,7 @@ async fn ledger_29_an_application_signs_for_itself_once() {
     .await;
 }
 
+// Holds: openid-connect-core-3.1.3.4-errors
 #[tokio::test]
 async fn what_is_wrong_with_a_client_is_not_said() {
     let kit = Kit::with(applications).await;

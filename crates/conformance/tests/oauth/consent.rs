@@ -19,7 +19,8 @@ async fn withdraw(browser: &mut Browser<'_>) -> Answer {
     browser.submit(&form).await
 }
 
-// Holds: openid-connect-core-3.1.2.1-prompt-consent
+// Holds: openid-connect-core-15.1-prompt, openid-connect-core-3.1.2.1-prompt-consent
+// Holds: openid-connect-core-3.1.2.4-consent
 #[tokio::test]
 async fn what_was_agreed_to_is_not_asked_again_and_more_is() {
     on_every_store(applications, async |kit| {
@@ -43,7 +44,7 @@ async fn what_was_agreed_to_is_not_asked_again_and_more_is() {
     .await;
 }
 
-// Holds: rfc8707-2.1-at-authorization
+// Holds: rfc8707-2.1-at-authorization, rfc9700-4.14.2-bound-to-consent
 #[tokio::test]
 async fn resources_are_asked_for_when_they_grow() {
     let kit = kit().await;
@@ -61,6 +62,7 @@ async fn resources_are_asked_for_when_they_grow() {
     code(&browser.get(&WEB.authorize(&[("resource", OTHER_API)])).await);
 }
 
+// Holds: ledger-09
 #[tokio::test]
 async fn an_application_whose_people_are_not_asked_asks_nobody() {
     let kit = kit().await;
@@ -77,6 +79,7 @@ async fn an_application_whose_people_are_not_asked_asks_nobody() {
 }
 
 /// Any program on the person's machine could ask in the name of a public client (RFC 8252 section 8.6).
+// Holds: rfc8252-8.6-no-silent-grants
 #[tokio::test]
 async fn a_public_client_on_loopback_is_asked_for_each_time() {
     let kit = kit().await;
@@ -89,6 +92,7 @@ async fn a_public_client_on_loopback_is_asked_for_each_time() {
     assert!(answer.location().starts_with("https://app.example/callback?code="), "{}", answer.location());
 }
 
+// Holds: openid-connect-core-16.18-token-lifetimes
 #[tokio::test]
 async fn what_was_agreed_to_is_shown_and_taken_back() {
     on_every_store(applications, async |kit| {
@@ -118,6 +122,7 @@ async fn what_was_agreed_to_is_shown_and_taken_back() {
 }
 
 /// RFC 8628 section 5.4: whoever sent somebody a code must not profit from what they agreed to before.
+// Holds: rfc8628-3.3-authenticate-user, rfc8628-5.4-says-device
 #[tokio::test]
 async fn ledger_38_a_code_that_is_typed_is_asked_about_whatever_was_agreed_to() {
     let kit = kit().await;

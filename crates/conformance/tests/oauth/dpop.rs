@@ -18,7 +18,8 @@ fn at_token<'a>(nonce: &'a str, jti: &'a str) -> About<'a> {
     About { method: "POST", path: "/token", nonce, jti, access_token: None }
 }
 
-// Holds: rfc9449-5-token-type, rfc9449-6.1-cnf, rfc9449-8-use-nonce
+// Holds: rfc9449-5-token-type, rfc9449-6.1-cnf, rfc9449-8-use-nonce, rfc9700-2.2.1-sender-constrained-access
+// Holds: rfc9700-4.10.1-proof-of-possession
 #[tokio::test]
 async fn a_first_proof_is_answered_with_a_nonce_and_the_next_with_tokens() {
     on_every_store(applications, async |kit| {
@@ -43,7 +44,7 @@ async fn a_first_proof_is_answered_with_a_nonce_and_the_next_with_tokens() {
     .await;
 }
 
-// Holds: rfc9449-5-invalid-proof, rfc9449-11.1-replay
+// Holds: rfc9449-11.1-replay, rfc9449-5-invalid-proof
 #[tokio::test]
 async fn a_proof_is_for_one_request() {
     on_every_store(applications, async |kit| {
@@ -65,7 +66,7 @@ async fn a_proof_is_for_one_request() {
 }
 
 /// RFC 9449 section 5: who cannot prove who they are proves at least that they are the same as before.
-// Holds: rfc9449-5-refresh-public
+// Holds: rfc9449-5-refresh-public, rfc9700-2.2.2-public-refresh
 #[tokio::test]
 async fn a_public_client_refreshes_with_its_key_and_no_other() {
     on_every_store(applications, async |kit| {
@@ -106,7 +107,7 @@ async fn what_a_proof_may_be_signed_with_is_listed() {
     assert_eq!(listed["dpop_signing_alg_values_supported"], json!(["ES256", "RS256", "PS256", "EdDSA"]));
 }
 
-// Holds: rfc9449-5.2-bound-clients
+// Holds: rfc9449-5-invalid-proof, rfc9449-5.2-bound-clients
 #[tokio::test]
 async fn an_application_may_have_bound_tokens_only() {
     let kit = Kit::with(|setup| {

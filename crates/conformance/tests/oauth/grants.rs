@@ -47,6 +47,7 @@ fn refusal(answer: &Answer) -> (u16, String) {
     (answer.status.as_u16(), answer.member("error"))
 }
 
+// Holds: rfc6749-4.4.3-no-refresh-token, rfc9068-2.2-sub, rfc9700-4.15-client-not-a-person
 #[tokio::test]
 async fn an_application_acts_for_itself_and_for_nobody_else() {
     on_every_store(applications, async |kit| {

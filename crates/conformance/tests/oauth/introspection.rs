@@ -18,8 +18,8 @@ fn inactive() -> Value {
     json!({"active": false})
 }
 
-// Holds: rfc7662-2.2-active, rfc7662-2.2-members, rfc7662-2.2-inactive-says-nothing
-// Holds: rfc7662-4-other-resources, rfc9701-9-privacy
+// Holds: rfc7662-2.2-active, rfc7662-2.2-inactive-says-nothing, rfc7662-2.2-members, rfc7662-4-all-checks
+// Holds: rfc7662-4-other-resources, rfc9068-5-not-an-id-token, rfc9701-9-privacy
 #[tokio::test]
 async fn its_client_and_its_audience_are_told_and_nobody_else() {
     on_every_store(applications, async |kit| {
@@ -52,8 +52,9 @@ async fn its_client_and_its_audience_are_told_and_nobody_else() {
     .await;
 }
 
-// Holds: rfc7662-2.1-token-required, rfc7662-2.3-unknown-is-no-error, rfc7662-2.2-inactive-says-nothing
-// Holds: rfc9068-4-resource-signature, rfc9068-4-resource-exp
+// Holds: openid-connect-core-16.3-token-manufacture, rfc7662-2.1-token-required
+// Holds: rfc7662-2.2-inactive-says-nothing, rfc7662-2.3-unknown-is-no-error, rfc7662-4-all-checks
+// Holds: rfc9068-4-resource-exp, rfc9068-4-resource-signature
 #[tokio::test]
 async fn what_is_no_token_is_not_active() {
     let kit = Kit::with(applications).await;
@@ -136,7 +137,7 @@ async fn only_who_proves_who_they_are_may_ask() {
     assert_eq!(ask(&kit, API_SERVER, text(&answer, "access_token")).await["client_id"], "spa");
 }
 
-// Holds: rfc7662-4-all-checks
+// Holds: ledger-06, rfc7662-4-all-checks
 #[tokio::test]
 async fn a_token_is_worth_nothing_any_more_when_what_it_stands_for_is_gone() {
     let token_of = async |kit: &Kit| {
@@ -172,6 +173,7 @@ async fn a_token_is_worth_nothing_any_more_when_what_it_stands_for_is_gone() {
     .await;
 }
 
+// Holds: rfc7662-4-all-checks
 #[tokio::test]
 async fn a_refresh_token_is_told_to_its_client_until_it_is_used_up() {
     on_every_store(applications, async |kit| {
@@ -232,8 +234,9 @@ async fn a_token_for_the_portal_is_told_to_its_client() {
     assert_eq!(ask(&kit, API_SERVER, token).await, inactive());
 }
 
-// Holds: rfc9701-4-accept, rfc9701-5-content-type, rfc9701-5-typ, rfc9701-5-claims, rfc9701-5-inactive
-// Holds: rfc9701-5-audience-check, rfc9701-5-no-sub-exp, rfc9701-7-metadata, rfc9701-8.1-no-confusion
+// Holds: rfc7662-4-caching, rfc9701-4-accept, rfc9701-5-audience-check, rfc9701-5-claims
+// Holds: rfc9701-5-content-type, rfc9701-5-inactive, rfc9701-5-no-sub-exp, rfc9701-5-typ, rfc9701-7-metadata
+// Holds: rfc9701-8.1-no-confusion
 #[tokio::test]
 async fn an_answer_may_be_a_jwt_that_is_no_token() {
     let kit = Kit::with(applications).await;

@@ -75,12 +75,13 @@ fn question(page: &Answer) -> Form {
         .unwrap_or_else(|| panic!("{} {}", page.status, page.text()))
 }
 
-// Holds: rp-initiated-logout-2-hint-expired, rp-initiated-logout-2-other-sessions
-// Holds: rp-initiated-logout-2-ui-locales, rp-initiated-logout-3-state, rp-initiated-logout-3-after-logout
-// Holds: backchannel-logout-2.3-remembered, backchannel-logout-2.4-claims, backchannel-logout-2.4-sub-or-sid
-// Holds: backchannel-logout-2.4-no-nonce, backchannel-logout-2.4-events, backchannel-logout-2.4-signed
-// Holds: backchannel-logout-2.4-typ, backchannel-logout-2.4-short, backchannel-logout-2.5-request
-// Holds: backchannel-logout-2.7-refresh-revoked
+// Holds: backchannel-logout-2.3-remembered, backchannel-logout-2.4-claims, backchannel-logout-2.4-events
+// Holds: backchannel-logout-2.4-no-nonce, backchannel-logout-2.4-short, backchannel-logout-2.4-signed
+// Holds: backchannel-logout-2.4-sub-or-sid, backchannel-logout-2.4-typ, backchannel-logout-2.5-request
+// Holds: backchannel-logout-2.7-refresh-revoked, rp-initiated-logout-2-hint-expired
+// Holds: rp-initiated-logout-2-other-sessions, rp-initiated-logout-2-ui-locales
+// Holds: rp-initiated-logout-3-after-logout, rp-initiated-logout-3-registered-uri
+// Holds: rp-initiated-logout-3-state
 #[tokio::test]
 async fn an_application_signs_out_the_session_that_it_means() {
     let world = World::new().await;
@@ -122,8 +123,8 @@ async fn an_application_signs_out_the_session_that_it_means() {
     assert_eq!(heard.len(), 2);
 }
 
-// Holds: rp-initiated-logout-2-ask, rp-initiated-logout-2-ask-without-hint
-// Holds: rp-initiated-logout-6-not-by-others, rp-initiated-logout-3-state
+// Holds: rp-initiated-logout-2-ask, rp-initiated-logout-2-ask-without-hint, rp-initiated-logout-3-state
+// Holds: rp-initiated-logout-6-not-by-others
 #[tokio::test]
 async fn whoever_is_sent_without_such_a_token_is_asked() {
     let world = World::new().await;
@@ -162,9 +163,9 @@ async fn whoever_is_sent_without_such_a_token_is_asked() {
     assert!(browser.get(&target(&[])).await.ok().text().contains("You are signed out"));
 }
 
-// Holds: rp-initiated-logout-2-hint-validated, rp-initiated-logout-2-client-id-agrees
-// Holds: rp-initiated-logout-3-registered-uri, rp-initiated-logout-3-no-uri-without-client
-// Holds: rp-initiated-logout-4-errors-stay
+// Holds: rfc9068-5-not-an-id-token, rp-initiated-logout-2-client-id-agrees
+// Holds: rp-initiated-logout-2-hint-validated, rp-initiated-logout-3-no-uri-without-client
+// Holds: rp-initiated-logout-3-registered-uri, rp-initiated-logout-4-errors-stay
 #[tokio::test]
 async fn ledger_19_nobody_is_sent_on_to_an_address_that_was_not_registered() {
     let world = World::new().await;
@@ -213,6 +214,7 @@ async fn a_posted_request_is_as_good() {
     assert_eq!(world.heard().await.len(), 1);
 }
 
+// Holds: backchannel-logout-2.3-remembered, rfc9700-4.14.2-revoked-at-logout
 #[tokio::test]
 async fn whoever_signs_out_here_is_signed_out_there() {
     let world = World::new().await;
@@ -260,9 +262,9 @@ async fn ending_a_session_and_withdrawing_tell_its_application() {
     assert!(is_signed_in(&mut browser).await);
 }
 
-// Holds: openid-connect-core-2-auth-time, openid-connect-core-2-nonce, openid-connect-core-2-acr-amr
-// Holds: openid-connect-core-3.1.2.1-id-token-hint, openid-connect-core-15.1-auth-time, oidcc-id-token-hint
-// Holds: oidcc-max-age-1
+// Holds: oidcc-id-token-hint, oidcc-max-age-1, openid-connect-core-15.1-auth-time
+// Holds: openid-connect-core-2-acr-amr, openid-connect-core-2-auth-time, openid-connect-core-2-nonce
+// Holds: openid-connect-core-3.1.2.1-id-token-hint, openid-connect-core-3.1.2.2-sub-claim
 #[tokio::test]
 async fn a_sign_in_shows_in_the_tokens() {
     let world = World::new().await;

@@ -61,7 +61,7 @@ async fn what_was_pushed_is_what_is_asked_and_nothing_else_counts() {
     code(&browser.sign_in_at(&away, "ada").await);
 }
 
-// Holds: rfc9126-2.2-bound-to-client, rfc9126-4-same-client, rfc9126-2.2-random
+// Holds: rfc9126-2.2-bound-to-client, rfc9126-2.2-random, rfc9126-4-same-client, rfc9126-7.1-guessing
 #[tokio::test]
 async fn ledger_10_a_request_of_another_client_is_nobodys() {
     let kit = kit().await;
@@ -106,7 +106,7 @@ async fn ledger_23_a_request_that_is_used_twice_makes_one_session() {
 }
 
 // Holds: rfc9126-2-authentication, rfc9126-2.1-no-request-uri, rfc9126-2.1-validate, rfc9126-2.3-errors
-// Holds: rfc9126-7.2-open-redirect
+// Holds: rfc9126-7.2-open-redirect, rfc9126-7.5-swapping
 #[tokio::test]
 async fn what_is_wrong_is_said_when_it_is_pushed() {
     let kit = kit().await;

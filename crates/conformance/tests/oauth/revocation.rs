@@ -21,7 +21,7 @@ async fn is_good(kit: &Kit, token: &str) -> bool {
     answer.status == 200
 }
 
-// Holds: rfc7009-2-refresh-tokens, rfc7009-2.1-chain, rfc7009-2.1-at-once
+// Holds: rfc7009-2-refresh-tokens, rfc7009-2.1-at-once, rfc7009-2.1-chain, rfc7009-2.2-invalid-is-200
 #[tokio::test]
 async fn a_refresh_token_ends_its_session() {
     on_every_store(applications, async |kit| {
@@ -157,7 +157,7 @@ async fn whoever_asks_too_often_is_slowed_down() {
     assert!(slowed);
 }
 
-// Holds: rfc7009-2.1-token-required, rfc7009-2.1-client-first, rfc7009-2.2.1-errors
+// Holds: rfc7009-2.1-client-first, rfc7009-2.1-token-required, rfc7009-2.2.1-errors
 #[tokio::test]
 async fn a_request_that_is_wrong_is_told_so() {
     let kit = Kit::with(applications).await;

@@ -36,10 +36,12 @@ async fn refresh(
 
 // Holds: oidcc-idtoken-signature, openid-connect-core-10.1-keys-published
 // Holds: openid-connect-core-16.5-server-response-repudiation, openid-connect-core-2-aud
-// Holds: openid-connect-core-2-signed, openid-connect-core-3.1.3.3-id-token, rfc9068-2.1-asymmetric
-// Holds: rfc9068-2.1-signed, rfc9068-2.1-typ, rfc9068-2.2-required-claims, rfc9068-2.2-sub
-// Holds: rfc9068-2.2.1-auth-time, rfc9068-2.2.3-scope, rfc9068-3-default-aud, rfc9068-4-keys-published
-// Holds: rfc9068-6-private-claims, rfc9700-2.3-audience, rfc9700-4.10.2-audience-in-token
+// Holds: openid-connect-core-2-signed, openid-connect-core-3.1.3.3-id-token
+// Holds: openid-connect-core-9-secret-basic-default, rfc6749-3.3-scope-told, rfc6749-5.1-members
+// Holds: rfc6750-5.3-short-lived, rfc8628-3.1-form-and-client-id, rfc9068-2.1-asymmetric, rfc9068-2.1-signed
+// Holds: rfc9068-2.1-typ, rfc9068-2.2-required-claims, rfc9068-2.2-sub, rfc9068-2.2.1-auth-time
+// Holds: rfc9068-2.2.3-scope, rfc9068-3-default-aud, rfc9068-4-keys-published, rfc9068-6-private-claims
+// Holds: rfc9700-2.3-audience, rfc9700-4.10.2-audience-in-token
 #[tokio::test]
 async fn an_application_gets_tokens_that_others_verify() {
     on_every_store(applications, async |kit| {
@@ -72,8 +74,9 @@ async fn an_application_gets_tokens_that_others_verify() {
     .await;
 }
 
-// Holds: rfc8707-2-audience, rfc8707-2-invalid-target, rfc8707-2.2-not-more, rfc8707-2.2-refresh
-// Holds: rfc9068-3-aud-of-resource, rfc9700-2.3-audience, rfc9700-2.3-least-privilege
+// Holds: openid-connect-core-11-refresh-otherwise, rfc6749-6-scope, rfc8707-2-audience
+// Holds: rfc8707-2-invalid-target, rfc8707-2.2-not-more, rfc8707-2.2-refresh, rfc9068-3-aud-of-resource
+// Holds: rfc9700-2.3-audience, rfc9700-2.3-least-privilege
 #[tokio::test]
 async fn a_refresh_gives_less_when_less_is_asked_for_and_never_more() {
     on_every_store(applications, async |kit| {
@@ -98,7 +101,7 @@ async fn a_refresh_gives_less_when_less_is_asked_for_and_never_more() {
     .await;
 }
 
-// Holds: openid-connect-core-12.1-refresh-request
+// Holds: openid-connect-core-12.1-refresh-request, rfc6749-6-client
 #[tokio::test]
 async fn ledger_10_no_application_redeems_what_is_another_ones() {
     on_every_store(applications, async |kit| {
@@ -221,7 +224,7 @@ async fn account_access_is_an_opaque_token_for_the_portal() {
 }
 
 /// A tool that registered itself may come through this door too, with the secret it was given.
-// Holds: openid-connect-core-3.1.3.3-no-store
+// Holds: openid-connect-core-3.1.3.3-no-store, rfc6749-5.1-not-cached
 #[tokio::test]
 async fn the_content_type_decides_the_dialect() {
     let kit = Kit::with(applications).await;
@@ -248,6 +251,7 @@ async fn the_content_type_decides_the_dialect() {
 }
 
 // Holds: openid-connect-core-3.1.3.1-client-authenticated, openid-connect-core-3.1.3.4-errors
+// Holds: rfc6749-5.2-challenge
 #[tokio::test]
 async fn an_unknown_client_is_challenged() {
     let kit = Kit::with(applications).await;

@@ -34,9 +34,11 @@ fn denied(answer: &Answer, status: u16, challenge: &str) {
 
 const INVALID: &str = r#"Bearer error="invalid_token""#;
 
-// Holds: openid-connect-core-5.1-standard-claims, openid-connect-core-5.1-email-verified
-// Holds: openid-connect-core-5.3.2-sub, openid-connect-core-5.3.2-absent-is-omitted
-// Holds: openid-connect-core-5.4-scopes, openid-connect-core-15.5.1-access-token-minimum
+// Holds: oidcc-scope-all, oidcc-scope-email, oidcc-scope-profile, oidcc-userinfo-get
+// Holds: openid-connect-core-15.5.1-access-token-minimum, openid-connect-core-5.1-email-verified
+// Holds: openid-connect-core-5.1-standard-claims, openid-connect-core-5.3.1-header
+// Holds: openid-connect-core-5.3.2-absent-is-omitted, openid-connect-core-5.3.2-sub
+// Holds: openid-connect-core-5.4-offline-alone, openid-connect-core-5.4-scopes
 #[tokio::test]
 async fn what_is_told_follows_the_scopes() {
     on_every_store(applications, async |kit| {
@@ -65,9 +67,11 @@ async fn what_is_told_follows_the_scopes() {
     .await;
 }
 
-// Holds: openid-connect-core-5.3-get-and-post, openid-connect-core-5.3-bearer, openid-connect-core-5.3-cors
-// Holds: openid-connect-core-5.3.1-header, openid-connect-core-5.3.2-json, oidcc-userinfo-get
-// Holds: oidcc-userinfo-post-header, oidcc-userinfo-post-body
+// Holds: oidcc-userinfo-get, oidcc-userinfo-post-body, oidcc-userinfo-post-header
+// Holds: openid-connect-core-5.3-bearer, openid-connect-core-5.3-cors, openid-connect-core-5.3-get-and-post
+// Holds: openid-connect-core-5.3.1-header, openid-connect-core-5.3.2-json, rfc6750-2-one-method
+// Holds: rfc6750-2.1-header, rfc6750-2.2-form, rfc6750-2.3-query, rfc6750-5.3-not-in-urls
+// Holds: rfc9700-4.3.2-no-token-in-query
 #[tokio::test]
 async fn a_token_is_in_the_header_or_in_the_form_and_never_in_the_address() {
     let kit = Kit::with(applications).await;
@@ -101,7 +105,8 @@ async fn a_token_is_in_the_header_or_in_the_form_and_never_in_the_address() {
 }
 
 /// RFC 6750 section 3.1: whoever brings nothing is told what to bring, and no more.
-// Holds: openid-connect-core-5.3.3-errors
+// Holds: openid-connect-core-5.3.3-errors, rfc6750-2.2-form, rfc6750-3-challenge
+// Holds: rfc6750-3.1-no-code-without-token, rfc9449-7.1-challenge
 #[tokio::test]
 async fn without_a_token_nothing_is_said_but_what_is_needed() {
     let kit = Kit::with(applications).await;
@@ -116,8 +121,10 @@ async fn without_a_token_nothing_is_said_but_what_is_needed() {
     }
 }
 
-// Holds: openid-connect-core-5.3.3-errors, rfc9068-4-resource-typ, rfc9068-4-resource-iss-aud
-// Holds: rfc9068-5-not-an-id-token
+// Holds: openid-connect-core-15.5.1-access-token-minimum, openid-connect-core-5.3.3-errors
+// Holds: rfc6750-3-challenge, rfc6750-3.1-codes, rfc8707-3-no-more-tokens, rfc9068-4-resource-iss-aud
+// Holds: rfc9068-4-resource-typ, rfc9068-5-not-an-id-token, rfc9700-2.3-audience-verified
+// Holds: rfc9700-2.3-scope-verified
 #[tokio::test]
 async fn a_token_that_is_for_others_or_for_other_things_is_not_taken() {
     let kit = Kit::with(applications).await;
@@ -144,6 +151,7 @@ async fn a_token_that_is_for_others_or_for_other_things_is_not_taken() {
     denied(&ask(&kit, &token).await, 403, challenge);
 }
 
+// Holds: rfc9068-4-resource-exp
 #[tokio::test]
 async fn ledger_17_nobody_is_told_of_who_may_not_use_the_application_any_more() {
     on_every_store(applications, async |kit| {
@@ -179,8 +187,9 @@ async fn a_portal_token_with_openid_is_taken_while_its_application_is_there() {
     denied(&ask(&kit, token).await, 401, INVALID);
 }
 
-// Holds: rfc9449-4.3-same-key, rfc9449-7.1-scheme, rfc9449-7.1-challenge, rfc9449-7.2-no-bearer
-// Holds: rfc9449-9-resource-nonce
+// Holds: rfc9449-11.1-replay, rfc9449-4.3-ath, rfc9449-4.3-htm-htu, rfc9449-4.3-same-key
+// Holds: rfc9449-7.1-challenge, rfc9449-7.1-scheme, rfc9449-7.2-no-bearer, rfc9449-9-resource-nonce
+// Holds: rfc9700-2.2.1-sender-constrained-access, rfc9700-4.10.1-proof-of-possession
 #[tokio::test]
 async fn ledger_36_a_bound_token_needs_its_proof_and_a_bearer_none() {
     on_every_store(applications, async |kit| {

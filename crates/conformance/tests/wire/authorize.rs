@@ -81,9 +81,10 @@ async fn t32_scopes_may_be_spelled_in_every_way() {
     }
 }
 
-// Holds: oidcc-ensure-registered-redirect-uri, openid-connect-core-3.1.2.1-redirect-uri, rfc8252-7.3-any-port
-// Holds: rfc8252-8.3-loopback-http, rfc8252-8.4-exact-registration, rfc9700-2.1-exact-redirect-uri
-// Holds: rfc9700-2.1-no-open-redirector, rfc9700-4.11.2-trusted-redirects-only
+// Holds: oidcc-ensure-registered-redirect-uri, openid-connect-core-3.1.2.1-redirect-uri
+// Holds: rfc6749-3.1.2.4-no-redirect, rfc8252-7.3-any-port, rfc8252-8.3-loopback-http
+// Holds: rfc8252-8.4-exact-registration, rfc9700-2.1-exact-redirect-uri, rfc9700-2.1-no-open-redirector
+// Holds: rfc9700-4.11.2-trusted-redirects-only
 #[tokio::test]
 async fn t33_the_port_is_free_and_nothing_else_is() {
     let kit = Kit::new().await;
@@ -135,9 +136,10 @@ async fn t34_an_unknown_client_is_sent_nowhere() {
 }
 
 // Holds: oidcc-response-type-missing, openid-connect-core-3.1.2.2-validate
-// Holds: openid-connect-core-3.1.2.6-errors, openid-connect-core-3.1.2.6-state
-// Holds: rfc7636-4.4.1-method-invalid-request, rfc7636-4.4.1-missing-invalid-request, rfc7636-7.2-no-plain
-// Holds: rfc8252-8.1-refuse-without-pkce, rfc9700-2.1.1-client-s256, rfc9700-2.1.1-public-clients-pkce
+// Holds: openid-connect-core-3.1.2.6-errors, openid-connect-core-3.1.2.6-state, rfc6749-3.1.1-response-type
+// Holds: rfc6749-4.1.2.1-errors, rfc7636-4.4.1-method-invalid-request, rfc7636-4.4.1-missing-invalid-request
+// Holds: rfc7636-7.2-no-plain, rfc8252-8.1-refuse-without-pkce, rfc9700-2.1.1-client-s256
+// Holds: rfc9700-2.1.1-public-clients-pkce
 #[tokio::test]
 async fn t35_what_is_wrong_beyond_client_and_redirect_uri_goes_back_to_the_client() {
     let kit = Kit::new().await;
@@ -208,7 +210,8 @@ async fn redeem_with(kit: &Kit, client: &doorward_testkit::Client, code: &str, e
 }
 
 // Holds: openid-connect-core-3.1.3.2-client-of-code, openid-connect-core-3.1.3.2-code-good-once
-// Holds: openid-connect-core-3.1.3.2-same-redirect-uri, rfc7636-4.4-challenge-kept, rfc7636-4.6-compare
+// Holds: openid-connect-core-3.1.3.2-same-redirect-uri, rfc6749-4.1.2-bound, rfc6749-4.1.2-short-lived
+// Holds: rfc6749-4.1.3-checked, rfc7636-4.4-challenge-kept, rfc7636-4.6-compare
 // Holds: rfc7636-4.6-mismatch-invalid-grant, rfc9700-2.1.1-enforce-verifier, rfc9700-4.5.3-code-bound
 #[tokio::test]
 async fn t38_a_code_is_worth_nothing_with_anything_wrong_about_it() {
@@ -252,7 +255,8 @@ async fn t39_a_used_code_takes_back_what_it_gave_also_after_its_own_lifetime() {
 }
 
 // Holds: oidcc-codereuse, openid-connect-core-16.11-token-reuse, openid-connect-core-3.1.3.2-code-good-once
-// Holds: rfc9700-4.2.4-code-once, rfc9700-4.2.4-replayed-code-revokes, rfc9700-4.3.1-code-replay
+// Holds: rfc6749-4.1.2-once, rfc9700-4.2.4-code-once, rfc9700-4.2.4-replayed-code-revokes
+// Holds: rfc9700-4.3.1-code-replay
 #[tokio::test]
 async fn t39_a_code_used_twice_takes_back_what_it_gave() {
     let kit = Kit::new().await;

@@ -27,6 +27,7 @@ fn assert_json_error(answer: &Answer) {
 }
 
 /// One request for each status that an error can have, for each route. They ask for HTML, and must not get it.
+// Holds: rfc6749-3.2-post
 #[tokio::test]
 async fn t62_every_error_of_every_api_route_is_json() {
     let kit = Kit::new().await;

@@ -76,6 +76,7 @@ mod tests {
         verdict.reply
     }
 
+    // Holds: rfc9068-2.2-sub
     #[test]
     fn an_application_gets_a_token_about_itself() {
         let verdict = decide(&asker(|_| {}).asks("", NOW));
@@ -96,6 +97,7 @@ mod tests {
         assert_eq!(reply(&short, "a").unwrap().scopes, scopes("a"));
     }
 
+    // Holds: rfc9700-4.15-client-not-a-person
     #[test]
     fn nothing_of_a_persons_is_given_to_an_application() {
         for scope in OF_PEOPLE {
@@ -107,6 +109,7 @@ mod tests {
         assert_eq!(reply(&only_people, ""), Err(Refusal::InvalidScope));
     }
 
+    // Holds: rfc6749-4.4-confidential
     #[test]
     fn only_an_application_that_proves_who_it_is_acts_for_itself() {
         let refused = Err(Refusal::UnauthorizedClient);

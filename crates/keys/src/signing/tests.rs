@@ -79,6 +79,7 @@ fn what_another_library_signs_is_verified() {
     }
 }
 
+// Holds: rfc9068-4-resource-signature
 #[test]
 fn a_token_of_another_key_type_or_algorithm_is_refused() {
     for algorithm in ALL {

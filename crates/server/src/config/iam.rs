@@ -113,6 +113,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_others_can_read_is_refused() {
+        const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n";
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("deploy.key");
         let mut config: IamConfig = config::parse(KEY).unwrap();
@@ -124,7 +125,6 @@ mod tests {
                 .map(drop)
                 .map_err(|error| format!("{error:#}"))
         };
-        const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n";
         assert_eq!(made(SECRET, 0o600), Ok(()));
         let why = made(SECRET, 0o640).unwrap_err();
         assert!(why.contains("deploy.key (mode 640), and call as its owner with it: chmod 600"), "{why}");

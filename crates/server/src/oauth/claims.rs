@@ -145,17 +145,17 @@ impl<'a> AccessToken<'a> {
         if issued.scopes.allow_account_access() {
             return Self::Portal(issued);
         }
-        let issuer = app.site.base();
+        let base = app.site.base();
         let mut audiences = issued.audiences.clone();
         // Whoever asks for certain resources gets a token for those alone.
         let for_userinfo = issued.scopes.contains("openid") && request.audiences.is_empty();
         if audiences.is_empty() || for_userinfo {
-            audiences.push(issuer.to_owned());
+            audiences.push(base.to_owned());
         }
         let nothing = Terms::default();
         let terms = issued.terms.as_deref().unwrap_or(&nothing);
         let claims = AccessClaims {
-            iss: issuer.to_owned(),
+            iss: base.to_owned(),
             sub: issued.person.as_str().to_owned(),
             aud: Audience::of(audiences),
             exp: issued.access_expires_at.seconds(),
@@ -208,6 +208,14 @@ impl<'a> AccessToken<'a> {
             act: Actor::of(&token.actors),
         };
         Self::Applications(Box::new(claims), authenticated.signing_algorithm())
+    }
+
+    /// `token_type`: what has to be sent with it. The portal's clients have no proof to send.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Applications(claims, _) if claims.cnf.is_some() => "DPoP",
+            Self::Applications(..) | Self::Portal(_) => "Bearer",
+        }
     }
 
     /// Makes it.

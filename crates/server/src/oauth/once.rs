@@ -88,6 +88,7 @@ async fn commit(app: &App, change: Change) -> Result<bool, Outage> {
 mod tests {
     use super::*;
 
+    // Holds: ledger-29
     #[test]
     fn a_name_is_of_one_purpose_one_owner_and_one_jti() {
         let id = |purpose, whose: &str, jti: &str| once_id(purpose, whose.as_bytes(), jti);

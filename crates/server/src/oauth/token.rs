@@ -83,11 +83,12 @@ async fn alone(
     token: &AccessOnly,
     issued_token_type: Option<&str>,
 ) -> Result<Vec<u8>, Failure<Refusal>> {
-    let access_token = AccessToken::alone(app, caller, authenticated, token).make(app).await?;
+    let made = AccessToken::alone(app, caller, authenticated, token);
+    let access_token = made.make(app).await?;
     Ok(Output {
         access_token: access_token.reveal(),
         issued_token_type,
-        token_type: if token.dpop_key.is_some() { "DPoP" } else { "Bearer" },
+        token_type: made.kind(),
         expires_in: token.expires_in,
         refresh_token: None,
         id_token: None,
@@ -105,7 +106,8 @@ pub(super) async fn answer_with(
     redeemed: &Redeemed,
 ) -> Result<Vec<u8>, Failure<Refusal>> {
     let Redeemed { issued, nonce } = redeemed;
-    let access_token = AccessToken::of(app, caller, authenticated, request, issued).make(app).await?;
+    let made = AccessToken::of(app, caller, authenticated, request, issued);
+    let access_token = made.make(app).await?;
     let id_token = if issued.scopes.contains("openid") {
         Some(
             IdToken::make(
@@ -126,7 +128,7 @@ pub(super) async fn answer_with(
     Ok(Output {
         access_token: access_token.reveal(),
         issued_token_type: None,
-        token_type: if issued.dpop_key.is_some() { "DPoP" } else { "Bearer" },
+        token_type: made.kind(),
         expires_in: issued.expires_in,
         refresh_token: refresh_token.as_ref().map(RefreshToken::reveal),
         id_token: id_token.as_deref(),

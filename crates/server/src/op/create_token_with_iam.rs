@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn no_scope_is_all_of_them_and_some_are_those_alone() {
-        let all = ("".to_owned(), OF_THE_ANSWER.to_vec());
+        let all = (String::new(), OF_THE_ANSWER.to_vec());
         assert_eq!(asked(None), Ok(all.clone()));
         assert_eq!(asked(Some(&[])), Ok(all));
         assert_eq!(asked(Some(&["a", "openid"])), Ok(("a openid".into(), vec!["openid"])));

@@ -117,6 +117,8 @@ fn token_kid(token: &str) -> String {
     Unverified::parse(token).unwrap().kid().to_owned()
 }
 
+// Holds: backchannel-logout-4.1-no-confusion, rfc9068-4-resource-typ, rfc9068-5-not-an-id-token
+// Holds: rfc9701-8.1-no-confusion
 #[tokio::test]
 async fn a_token_is_verified_by_any_node_and_for_one_type_alone() {
     let store = memory();
@@ -138,6 +140,7 @@ async fn a_token_is_verified_by_any_node_and_for_one_type_alone() {
     assert_eq!(one.verify_jwt("at+jwt", "no token").await.unwrap(), None);
 }
 
+// Holds: openid-connect-core-10.1.1-rotation, rfc9068-4-keys-published
 #[tokio::test]
 async fn the_next_key_is_published_before_it_signs_and_the_last_one_long_after() {
     let store = memory();

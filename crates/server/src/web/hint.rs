@@ -51,6 +51,7 @@ mod tests {
 
     use super::*;
 
+    // Holds: rp-initiated-logout-2-hint-validated
     #[test]
     fn only_what_this_server_says_of_a_person_is_a_hint() {
         let issuer = "https://sso.example";

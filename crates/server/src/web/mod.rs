@@ -7,7 +7,7 @@ use askama::Template;
 use axum::body::Body;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE,
-    STRICT_TRANSPORT_SECURITY,
+    STRICT_TRANSPORT_SECURITY, X_FRAME_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
@@ -244,6 +244,8 @@ fn html(app: &App, status: StatusCode, template: &impl Template, redirect_uri: O
     if let Ok(policy) = HeaderValue::try_from(content_security_policy(redirect_uri)) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
+    // For browsers that do not know frame-ancestors (RFC 9700 section 4.16).
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     response
 }
 

@@ -35,6 +35,7 @@ mod tests {
 
     use super::*;
 
+    // Holds: rfc6749-5.2-challenge, rfc6749-5.2-errors
     #[test]
     fn only_a_client_that_is_not_known_is_challenged() {
         let answer = |refusal| Answer::of(&OidcFault::Refused(refusal));

@@ -81,6 +81,7 @@ mod tests {
         }
     }
 
+    // Holds: rfc6749-3.1-once
     #[test]
     fn ledger_12_a_parameter_occurs_once() {
         let form = Form::parse(b"grant_type=refresh_token&scope=a+b&state=&resource=x&resource=y").unwrap();

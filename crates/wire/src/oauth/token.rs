@@ -189,8 +189,8 @@ mod tests {
         assert_eq!(missing(assertion), "assertion is required");
     }
 
-    // Holds: rfc9700-2.4-no-password-grant
     // Holds: rfc8693-2.1-actor-token-type, rfc8693-2.1-requested-type, rfc8693-2.1-subject-token
+    // Holds: rfc8693-2.2.2-invalid-request
     #[test]
     fn ledger_12_an_exchange_is_whole_or_refused() {
         let exchange = |more: &str| {
@@ -223,6 +223,7 @@ mod tests {
         assert_eq!(exchange(&format!("{good}{many}")).unwrap_err(), Refusal::InvalidTarget);
     }
 
+    // Holds: rfc9700-2.4-no-password-grant
     #[test]
     fn ledger_14_the_grants_that_nobody_should_use_are_unsupported() {
         for grant_type in ["password", "implicit", "REFRESH_TOKEN"] {

@@ -278,6 +278,10 @@ impl Looking<'_> {
         if application.scopes.is_empty() {
             return self.wrong("scopes", "must have one");
         }
+        if application.dpop_bound_access_tokens && application.scopes.allow_account_access() {
+            let why = "must be without account access: the portal's tokens are bound to no key";
+            self.wrong("dpop_bound_access_tokens", why);
+        }
         if application.scopes.iter().any(|scope| !is_scope(scope)) {
             self.wrong("scopes", SCOPE);
         } else if !application.scopes.are_well_formed() {

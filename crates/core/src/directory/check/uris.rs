@@ -128,6 +128,9 @@ fn is_private_use(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    // Holds: openid-connect-core-3.1.2.1-no-plain-http, rfc6749-3.1.2-no-fragment
+    // Holds: rfc8252-7.1-private-schemes, rfc8252-8.4-scheme-with-a-period
+    // Holds: rfc9700-2.6-no-plain-http-redirects
     #[test]
     fn people_are_sent_back_to_uris_of_three_kinds() {
         let long = |length: usize| format!("https://a.example/{}", "x".repeat(length - 18));
@@ -194,6 +197,7 @@ mod tests {
         }
     }
 
+    // Holds: backchannel-logout-2.2-logout-uri
     #[test]
     fn the_server_calls_https_and_its_own_machine() {
         for good in ["https://app.example/logout", "http://127.0.0.1:8080/logout"] {
@@ -206,6 +210,7 @@ mod tests {
         }
     }
 
+    // Holds: rfc8707-2-absolute
     #[test]
     fn a_resource_is_an_absolute_uri() {
         for good in

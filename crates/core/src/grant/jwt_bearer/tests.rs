@@ -116,6 +116,7 @@ fn an_application_that_may_not_refresh_gets_no_refresh_token() {
     assert_eq!(reply(&people(), &ann(), &asker, "").unwrap().refresh_generation, None);
 }
 
+// Holds: ledger-31, rfc7523-3-jti, rfc7523-3.1-invalid-grant
 #[test]
 fn ledger_23_an_assertion_is_used_once_whoever_comes_second() {
     let (store, asker) = (people(), asker(|_| {}));
@@ -129,6 +130,7 @@ fn ledger_23_an_assertion_is_used_once_whoever_comes_second() {
     assert!(store.rows().sessions.is_empty());
 }
 
+// Holds: rfc7523-3.1-known-issuer
 #[test]
 fn ledger_10_an_assertion_is_the_clients_that_accepts_its_issuer() {
     let other = Assertion { client: ClientId::from_bytes([9; 16]), ..ann() };
@@ -137,6 +139,7 @@ fn ledger_10_an_assertion_is_the_clients_that_accepts_its_issuer() {
     assert_eq!(reply(&people(), &ann(), &other_grant, ""), Err(Refusal::UnauthorizedClient));
 }
 
+// Holds: rfc7523-3-exp
 #[test]
 fn an_assertion_expires_exactly_at_its_end() {
     let asker = asker(|_| {});

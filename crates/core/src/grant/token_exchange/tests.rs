@@ -131,6 +131,7 @@ fn an_applications_own_token_is_exchanged_as_its_own() {
     assert_eq!(good(&own, &asker(|_| {})).subject, Subject::Application(id("wiki")));
 }
 
+// Holds: rfc8693-5-delegation
 #[test]
 fn the_policy_names_whose_tokens_are_exchanged() {
     let by_arn = policy(|policy| policy.subjects_of = vec![id(ARN)]);
@@ -151,6 +152,7 @@ fn the_policy_names_whose_tokens_are_exchanged() {
     }
 }
 
+// Holds: rfc8693-2.1-client-authenticated, rfc8693-5-delegation
 #[test]
 fn only_who_may_exchange_and_proves_who_it_is_does() {
     let refused = Err(Refusal::UnauthorizedClient);
@@ -169,6 +171,7 @@ fn only_who_may_exchange_and_proves_who_it_is_does() {
     assert_eq!(settled(rows(), &source(), false, &request).reply.unwrap().dpop_key, key);
 }
 
+// Holds: ledger-06, ledger-17, rfc8693-2.1-subject-validated
 #[test]
 fn a_token_dies_with_its_session_and_its_person() {
     let why = EndReason::Logout;
@@ -209,6 +212,7 @@ fn ledger_09_an_exchange_does_not_go_around_consent() {
     assert!(reply(with(Some("openid email")), &source(), &asking, "").is_ok());
 }
 
+// Holds: rfc8693-5-not-longer
 #[test]
 fn it_ends_when_the_first_of_all_ends() {
     let at = |now, source: &Source, asker: &Asker| settled(rows(), source, false, &asker.asks("", now)).reply;
@@ -223,6 +227,7 @@ fn it_ends_when_the_first_of_all_ends() {
     assert_eq!(at(later(1800), &source(), &asker(|_| {})), Err(unacceptable()));
 }
 
+// Holds: rfc8693-2.1-scope
 #[test]
 fn ledger_18_no_scope_comes_of_an_exchange_that_both_did_not_have() {
     let asker =
@@ -236,6 +241,7 @@ fn ledger_18_no_scope_comes_of_an_exchange_that_both_did_not_have() {
     assert_eq!(reply(rows(), &legacy, &asker, ""), Err(Refusal::InvalidScope));
 }
 
+// Holds: rfc8693-2.2.2-invalid-target
 #[test]
 fn resources_are_the_policys() {
     let with = |asker: &Asker, audiences: &[&str]| {
@@ -248,6 +254,7 @@ fn resources_are_the_policys() {
     assert_eq!(with(&policy(|policy| policy.audiences.clear()), &[]), Err(Refusal::InvalidTarget));
 }
 
+// Holds: rfc8693-4.1-act, rfc8693-4.1-act-not-for-access
 #[test]
 fn whoever_acted_is_remembered() {
     let acted = |actors: &[&str], names_actor, impersonation| {
@@ -288,6 +295,7 @@ fn texts(of: &[&str]) -> Vec<String> {
 }
 
 proptest! {
+    // Holds: rfc8693-2.1-scope, rfc8693-5-not-longer
     #[test]
     fn what_comes_out_never_exceeds_what_went_in(
         (had, may, asked) in (some(&SCOPES), some(&SCOPES), some(&SCOPES)),

@@ -75,8 +75,8 @@ fn invalid(why: &str) -> Result<String, Refusal> {
 
 const UNKNOWN: Result<String, Refusal> = Err(Refusal::InvalidClient);
 
-// Holds: openid-connect-core-9-methods, rfc9700-2.5-asymmetric-authentication
-// Holds: rfc9700-2.5-client-authentication
+// Holds: openid-connect-core-9-methods, rfc6749-2.3.1-basic, rfc6749-3.1-empty-is-none
+// Holds: rfc9700-2.5-asymmetric-authentication, rfc9700-2.5-client-authentication
 #[tokio::test]
 async fn every_client_proves_itself_in_the_way_that_it_registered() {
     let signer = Signer::new();
@@ -136,6 +136,7 @@ async fn an_arn_is_no_client_id_here() {
     assert_eq!(ask(&app, &HeaderMap::new(), &parameters).await, UNKNOWN);
 }
 
+// Holds: rfc6749-2.3-one-method
 #[tokio::test]
 async fn one_way_and_no_more() {
     let signer = Signer::new();
@@ -158,6 +159,7 @@ async fn one_way_and_no_more() {
     assert_eq!(ask(&app, &header, &[("client_id", "post")]).await, invalid(why));
 }
 
+// Holds: rfc6749-2.3.1-decoded
 #[tokio::test]
 async fn a_header_that_cannot_be_read_is_no_client() {
     let signer = Signer::new();
@@ -208,6 +210,7 @@ async fn the_client_is_the_one_that_sessions_know() {
     assert!(client.is_public());
 }
 
+// Holds: openid-connect-core-16.12-guessing, rfc6749-2.3.1-guessing, rfc7009-5-limits
 #[tokio::test]
 async fn whoever_fails_too_often_is_slowed_down_and_nobody_else() {
     let signer = Signer::new();

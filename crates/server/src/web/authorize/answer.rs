@@ -52,6 +52,7 @@ pub(crate) fn with_query(address: &str, query: &str) -> String {
 mod tests {
     use super::*;
 
+    // Holds: openid-connect-core-3.1.2.5-code-and-state, rfc9700-4.7.1-state-returned
     #[test]
     fn the_answer_keeps_the_redirect_uri_and_the_state_to_the_letter() {
         let location = |redirect_uri: &str, state: &str| {

@@ -191,6 +191,7 @@ fn pushed(page: &Page, registration: &Registration, sealed: &str) -> Result<Requ
 }
 
 /// The answer of a step that ends here, by redirect.
+#[expect(clippy::unnecessary_wraps, reason = "a handler ends with it")]
 fn sent(app: &App, request: &Request, fault: &AuthorizationFault) -> Answered {
     Ok(request.destination().send_error(app, fault))
 }

@@ -324,6 +324,7 @@ mod tests {
         assert!(Parameters::parse(b"state=x").scopes().unwrap().is_empty());
     }
 
+    // Holds: openid-connect-core-3.1.2.1-prompt-none-alone
     #[test]
     fn a_prompt_is_none_or_other_words() {
         let login = Prompt { login: true, consent: true, ..Prompt::default() };

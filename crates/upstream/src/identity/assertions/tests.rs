@@ -101,6 +101,7 @@ async fn an_assertion_names_its_person_and_its_end() {
     }
 }
 
+// Holds: rfc7523-3-aud-is-us
 #[tokio::test]
 async fn ledger_24_an_assertion_is_for_one_of_the_applications_own_audiences() {
     let world = World::start().await;
@@ -118,6 +119,7 @@ async fn ledger_24_an_assertion_is_for_one_of_the_applications_own_audiences() {
     assert!(world.trusted.verify(&token, &[], NOW).await.is_err());
 }
 
+// Holds: rfc7523-3-algorithm, rfc7523-3-signature, rfc7523-5-rs256
 #[tokio::test]
 async fn ledger_05_the_key_decides_the_algorithm() {
     let world = World::start().await;
@@ -154,6 +156,7 @@ async fn ledger_05_the_key_decides_the_algorithm() {
     }
 }
 
+// Holds: rfc7523-3-exp, rfc7523-3-far-exp, rfc7523-3-nbf
 #[tokio::test]
 async fn an_assertion_is_recent_and_ends_soon() {
     let world = World::start().await;
@@ -196,6 +199,7 @@ async fn an_assertion_is_recent_and_ends_soon() {
     assert_eq!(at(&[("iat", None)]).await.unwrap().issued_at.seconds(), now + 300 - 3600);
 }
 
+// Holds: rfc7523-3-iss-sub-aud-exp
 #[tokio::test]
 async fn the_issuer_is_named_to_the_letter_and_there_is_a_subject() {
     let world = World::start().await;

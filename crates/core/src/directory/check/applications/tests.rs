@@ -621,6 +621,7 @@ fn callers_are_named_by_arns() {
     );
 }
 
+// Holds: ledger-34, rfc9068-5-distinct-aud
 #[test]
 fn no_token_of_an_application_is_for_a_brokers_service() {
     let broker = BrokerName::parse("minio").unwrap();
@@ -667,5 +668,20 @@ fn what_a_store_has_is_held_to_references_alone() {
         &|file: &mut DirectoryFile| file.scopes.push(file.scopes[0].clone()),
     ] {
         assert!(stored(contradiction).is_err());
+    }
+}
+
+#[test]
+fn tokens_that_are_bound_to_a_key_are_none_for_the_portal() {
+    let bound = |scopes: &'static str| {
+        move |web: &mut Application| {
+            web.dpop_bound_access_tokens = true;
+            web.scopes = Scopes::parse([scopes]).unwrap();
+        }
+    };
+    fine(bound("openid"));
+    for scopes in ["openid sso:account:access", "sso-portal:*"] {
+        let what = "dpop_bound_access_tokens must be without account access";
+        mistake(bound(scopes), AT.member("dpop_bound_access_tokens"), what);
     }
 }

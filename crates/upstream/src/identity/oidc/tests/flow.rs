@@ -237,7 +237,7 @@ async fn no_answer_is_read_without_end_or_from_elsewhere() {
     assert!(error.reason.contains("no answer within 5 s"), "{error}");
 }
 
-// Holds: rfc8414-6.2-impersonation
+// Holds: rfc8414-6.2-impersonation, rfc9700-4.9.1-client-no-foreign-tokens
 #[tokio::test]
 async fn a_source_under_another_name_is_not_the_one() {
     let provider = Provider::start().await;
