@@ -18,7 +18,9 @@ pub(crate) async fn kit() -> Kit {
 /// Changes what is registered of the application `web`.
 pub(crate) async fn edit_web(kit: &Kit, edit: impl FnOnce(&mut doorward_core::application::Application)) {
     kit.edit_directory(|file: &mut DirectoryFile| {
-        edit(file.applications.iter_mut().find(|it| it.client_id.as_str() == "web").unwrap());
+        edit(
+            file.applications.iter_mut().find(|it| it.client_id.as_str() == "web").expect("the application"),
+        );
     })
     .await;
 }

@@ -15,7 +15,7 @@ fn signing(setup: &mut Setup, signer: &Signer) {
     let web = written(&mut setup.directory, WEB);
     web.authentication = ClientAuthentication::PrivateKeyJwt;
     web.secret_hashes = Vec::new();
-    web.keys = vec![serde_json::from_value(signer.jwk.clone()).unwrap()];
+    web.keys = vec![serde_json::from_value(signer.jwk.clone()).expect("a key")];
 }
 
 // Holds: openid-connect-core-9-jwt-once, openid-connect-core-9-methods, rfc7523-3-jti

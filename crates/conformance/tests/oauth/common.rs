@@ -19,7 +19,7 @@ pub(crate) fn applications(setup: &mut Setup) {
     add_applications(&mut setup.directory);
     let mut server = written(&mut setup.directory, WEB).clone();
     server.client_id = serde_json::from_value(json!(API_SERVER.id)).expect("a client id");
-    server.name = "API".to_owned();
+    "API".clone_into(&mut server.name);
     server.resource = Some(API.to_owned());
     setup.directory.applications.push(server);
 }

@@ -10,8 +10,8 @@ use crate::verifier::get;
 
 /// What a JWT of the server says; that its signature holds is another test's.
 fn said(token: &str) -> Value {
-    let claims = BASE64URL_NOPAD.decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap();
-    serde_json::from_slice(&claims).unwrap()
+    let claims = BASE64URL_NOPAD.decode(token.split('.').nth(1).expect("a JWT").as_bytes()).expect("a JWT");
+    serde_json::from_slice(&claims).expect("claims in JSON")
 }
 
 fn at_token<'a>(nonce: &'a str, jti: &'a str) -> About<'a> {

@@ -19,13 +19,13 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const LEDGER: &str = "https://ledger.example";
 
 fn application(file: &mut DirectoryFile, application: Application) -> &mut Registered {
-    file.applications.iter_mut().find(|it| it.client_id.as_str() == application.id).unwrap()
+    file.applications.iter_mut().find(|it| it.client_id.as_str() == application.id).expect("the application")
 }
 
 fn extend(registered: &mut Registered, more: &Value) {
-    let mut written = serde_json::to_value(&*registered).unwrap();
-    written.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    *registered = serde_json::from_value(written).unwrap();
+    let mut written = serde_json::to_value(&*registered).expect("an application");
+    written.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    *registered = serde_json::from_value(written).expect("an application as operators write it");
 }
 
 /// `web` exchanges tokens of `other-web` and its own, and acts for itself.
@@ -40,7 +40,7 @@ fn applications(setup: &mut Setup) {
 }
 
 async fn claims(kit: &Kit, answer: &Value) -> Value {
-    verify(kit, answer["access_token"].as_str().unwrap()).await.expect("a token of this server").1
+    verify(kit, answer["access_token"].as_str().expect("a token")).await.expect("a token of this server").1
 }
 
 fn refusal(answer: &Answer) -> (u16, String) {

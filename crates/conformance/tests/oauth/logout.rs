@@ -55,7 +55,7 @@ impl World {
     }
 
     async fn is_in(&self, application: Application, tokens: &Value) -> bool {
-        let token = tokens["refresh_token"].as_str().unwrap();
+        let token = tokens["refresh_token"].as_str().expect("a refresh token");
         let fields = [("grant_type", "refresh_token"), ("refresh_token", token)];
         self.kit.post_form(application, "/token", &fields).await.status == 200
     }

@@ -192,8 +192,8 @@ async fn a_proof_with_a_pushed_request_binds_its_code() {
     let named = WEB.parameters(&[("client_id", ""), ("dpop_jkt", &other)]);
     assert_refused(&send("/par", &named, proof("/par", "3", Some(&nonce))).await, 400, "invalid_dpop_proof");
 
-    let sent = browser.get(&with_uri("web", &answer.member("request_uri"), "")).await;
-    let code = code(&sent);
+    let answered = browser.get(&with_uri("web", &answer.member("request_uri"), "")).await;
+    let code = code(&answered);
     assert_refused(&kit.redeem_application(WEB, &code, &[]).await, 400, "invalid_grant");
     let fields = [
         ("grant_type", "authorization_code"),

@@ -16,7 +16,7 @@ async fn revoke(kit: &Kit, application: Application, token: &str) {
 async fn is_good(kit: &Kit, token: &str) -> bool {
     let told: Value = kit.post_form(WEB, "/introspect", &[("token", token)]).await.ok().json();
     let request = Request::get("/userinfo").header("authorization", format!("Bearer {token}"));
-    let answer = kit.send(request.body(Body::empty()).unwrap()).await;
+    let answer = kit.send(request.body(Body::empty()).expect("a request")).await;
     assert_eq!(answer.status == 200, told["active"] == true, "{told} {}", answer.text());
     answer.status == 200
 }

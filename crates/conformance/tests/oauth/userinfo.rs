@@ -15,7 +15,7 @@ use crate::verifier::verify;
 const ALGORITHMS: &str = r#"algs="ES256 RS256 PS256 EdDSA""#;
 
 fn request(authorization: &str) -> Request<Body> {
-    Request::get("/userinfo").header("authorization", authorization).body(Body::empty()).unwrap()
+    Request::get("/userinfo").header("authorization", authorization).body(Body::empty()).expect("a request")
 }
 
 async fn ask(kit: &Kit, token: &str) -> Answer {

@@ -49,7 +49,7 @@ impl World {
         let kit = Kit::with(|setup| {
             add_applications(&mut setup.directory);
             let web = web(&mut setup.directory);
-            let mut written = serde_json::to_value(&*web).unwrap();
+            let mut written = serde_json::to_value(&*web).expect("an application");
             let more = json!({
                 "arn": ARN, "consent": false,
                 "grants": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code",
@@ -58,11 +58,11 @@ impl World {
                 "iam_principals": ["arn:aws:iam::111122223333:role/*"],
                 "token_exchange": {"subjects_of": ["web"], "audiences": [OTHER_API]},
             });
-            written.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            *web = serde_json::from_value(written).unwrap();
+            written.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            *web = serde_json::from_value(written).expect("an application as operators write it");
             setup.access_keys = [KEY, OTHER_KEY].map(|key| key.map(str::to_owned)).to_vec();
             setup.trusted_issuers = vec![IssuerSettings {
-                name: IssuerName::parse("corp").unwrap(),
+                name: IssuerName::parse("corp").expect("a name"),
                 issuer: issuer.issuer.clone(),
                 subject_claim: "sub".into(),
                 attribute: Attribute::UserName,
@@ -116,7 +116,10 @@ impl World {
 
 /// The application [`WEB`] in a directory.
 fn web(file: &mut DirectoryFile) -> &mut Application {
-    file.applications.iter_mut().find(|application| application.client_id.as_str() == WEB.id).unwrap()
+    file.applications
+        .iter_mut()
+        .find(|application| application.client_id.as_str() == WEB.id)
+        .expect("the application")
 }
 
 async fn refused(request: CreateTokenWithIAMFluentBuilder) -> CreateTokenWithIAMError {
@@ -130,7 +133,8 @@ fn code(error: &CreateTokenWithIAMError) -> &str {
 /// What a token says, whoever signed it.
 fn said(token: &str) -> Value {
     let payload = token.split('.').nth(1).expect("a JWT");
-    serde_json::from_slice(&BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap()).unwrap()
+    serde_json::from_slice(&BASE64URL_NOPAD.decode(payload.as_bytes()).expect("claims in JSON"))
+        .expect("claims in JSON")
 }
 
 #[tokio::test]
@@ -398,7 +402,7 @@ async fn a_caller_may_be_vouched_for_by_its_sts_once() {
     sts.says("/", Said::xml("<ErrorResponse/>").status(403));
     let refused = ask(&presigned(&sts.issuer, 'c')).await;
     assert_eq!(
-        (refused.status.as_u16(), &*refused.headers["x-amzn-errortype"].to_str().unwrap()),
+        (refused.status.as_u16(), refused.headers["x-amzn-errortype"].to_str().unwrap()),
         (403, "UnrecognizedClientException")
     );
     sts.says("/", Said::xml("").status(503));
