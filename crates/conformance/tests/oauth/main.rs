@@ -13,6 +13,7 @@ mod metadata;
 mod par;
 mod relying_party;
 mod revocation;
+mod rotation;
 mod sign_in;
 mod signer;
 mod telling;
