@@ -31,6 +31,8 @@ const NEVER: [(&str, &str); 8] = [
     ("Logout", "ForbiddenException"),
     ("Logout", "InvalidRequestException"),
 ];
+/// Its requests are signed: `sdk/iam.rs` has the real SDK make them anew.
+const SIGNED: &str = "CreateTokenWithIAM";
 /// As above.
 const NEVER_LIMITED: (&str, &str) = ("Logout", "TooManyRequestsException");
 
@@ -221,7 +223,7 @@ fn every_exception_of_every_operation_is_recorded() {
         let exception = answer.lines().find_map(|line| line.strip_prefix("x-amzn-errortype: "));
         seen.insert((operation, exception.unwrap_or("none").to_owned()));
     }
-    for operation in OPERATIONS {
+    for operation in OPERATIONS.iter().filter(|operation| operation.name != SIGNED) {
         for exception in operation.exceptions.iter().chain(&["none"]) {
             let this = (operation.name, *exception);
             let never = NEVER.contains(&this) || this == NEVER_LIMITED;

@@ -101,9 +101,13 @@ pub(crate) fn rows(world: &World) -> Vec<Row> {
     let foreign = format!("/assignment/roles?account_id=000000000001&next_token={}", world.page);
     get(foreign, Expected::BAD_PARAMETER);
 
-    for query in ["aws_iam=t", "aws_iam", "aws%5fiam=t", "x=y&aws_iam=t&aws_iam=t"] {
+    for query in ["aws_iam", "x=y&aws_iam=t", "aws_iam=t&aws_iam=t", "aws_iam=T", "aws_iam=t&X-Amz-Date=x"] {
         let name = format!("/token?{query}");
         rows.push(post(name.clone(), &name, "{}", Expected::INVALID_REQUEST));
+    }
+    for query in ["aws_iam=t", "aws%5fiam=t"] {
+        let name = format!("/token?{query}");
+        rows.push(post(name.clone(), &name, "{}", Expected::NOT_SIGNED));
     }
     rows
 }

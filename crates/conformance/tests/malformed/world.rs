@@ -20,6 +20,8 @@ pub(crate) struct Row {
 pub(crate) enum Expected {
     /// An error of sso-oidc.
     Oidc(u16, &'static str),
+    /// What is wrong with a signature, in the shape of AWS's front.
+    Signature(u16, &'static str),
     /// An error of the portal.
     Portal(u16, &'static str),
     /// An error without its body.
@@ -30,12 +32,14 @@ impl Expected {
     pub(crate) const INVALID_REQUEST: Self = Self::Oidc(400, "InvalidRequestException");
     pub(crate) const INVALID_GRANT: Self = Self::Oidc(400, "InvalidGrantException");
     pub(crate) const INVALID_CLIENT: Self = Self::Oidc(401, "InvalidClientException");
+    pub(crate) const NOT_SIGNED: Self = Self::Signature(403, "MissingAuthenticationTokenException");
     pub(crate) const UNAUTHORIZED: Self = Self::Portal(401, "UnauthorizedException");
     pub(crate) const BAD_PARAMETER: Self = Self::Portal(400, "InvalidRequestException");
 
     pub(crate) const fn status_and_exception(self) -> (u16, &'static str) {
         match self {
             Self::Oidc(status, exception)
+            | Self::Signature(status, exception)
             | Self::Portal(status, exception)
             | Self::Head(status, exception) => (status, exception),
         }

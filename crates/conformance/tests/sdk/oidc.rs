@@ -183,15 +183,3 @@ async fn every_exception_of_create_token_is_typed() {
     kit.advance(60);
     assert!(matches!(refused(poll()).await, E::InternalServerException(_)));
 }
-
-#[tokio::test]
-async fn the_signed_operation_is_refused_with_a_type() {
-    let kit = Kit::new().await;
-    let credentials = aws_sdk_ssooidc::config::Credentials::new("AKIDEXAMPLE", "x", None, None, "test");
-    let config = oidc(&kit).config().to_builder().credentials_provider(credentials).build();
-    let client = aws_sdk_ssooidc::Client::from_conf(config);
-    let request =
-        client.create_token_with_iam().client_id("x").grant_type("refresh_token").refresh_token("x");
-    let error = request.send().await.expect_err("a refusal").into_service_error();
-    assert!(error.is_invalid_request_exception(), "{error:?}");
-}

@@ -255,9 +255,6 @@ fn header<'a>(parts: &'a Parts, name: &str) -> Result<Option<&'a str>, Signature
 /// A moment as `X-Amz-Date` has it, and in no other way of writing it.
 pub(super) fn amz_date(text: &str) -> Option<Timestamp> {
     const FORM: &str = "%Y%m%dT%H%M%SZ";
-    if text.len() != 16 {
-        return None;
-    }
     let time = jiff::fmt::strtime::parse(FORM, text).ok()?.to_datetime().ok()?;
     let time = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
     (time.strftime(FORM).to_string() == text && time.timestamp().as_second() >= 0)
