@@ -16,8 +16,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde_json::{Map, Value};
 
 /// Members of a header, or claims, by name.
-pub(super) type Members = Map<String, Value>;
+pub(crate) type Members = Map<String, Value>;
 
+/// The longest `jti` that is taken, in bytes.
+pub(crate) const LONGEST_JTI: usize = 256;
 /// The shortest and longest RSA modulus, in bytes: shorter ones are not safe (RFC 7518 section 3.3), and longer ones
 /// make a signature expensive to check.
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=512;
@@ -27,7 +29,7 @@ const LONGEST_EXPONENT: usize = 4;
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// A public key, and what it checks.
-pub(super) struct Key {
+pub(crate) struct Key {
     public: DecodingKey,
     algorithms: Vec<Algorithm>,
     thumbprint: KeyThumbprint,
@@ -35,7 +37,7 @@ pub(super) struct Key {
 
 impl Key {
     /// The key that `jwk` is (RFC 7517), if it can check signatures and nothing of it is private.
-    pub(super) fn of(jwk: &Value) -> Option<Self> {
+    pub(crate) fn of(jwk: &Value) -> Option<Self> {
         if PRIVATE_MEMBERS.iter().any(|name| jwk.get(name).is_some()) {
             return None;
         }
@@ -57,13 +59,13 @@ impl Key {
     }
 
     /// Its thumbprint (RFC 7638).
-    pub(super) const fn thumbprint(&self) -> KeyThumbprint {
+    pub(crate) const fn thumbprint(&self) -> KeyThumbprint {
         self.thumbprint
     }
 
     /// The claims of a token that this key signed. Nothing else is known of it: not whom it is from, nor what for, nor
     /// whether it is still good.
-    pub(super) fn verify(&self, token: &str) -> Option<Members> {
+    pub(crate) fn verify(&self, token: &str) -> Option<Members> {
         let mut validation = Validation::default();
         validation.algorithms.clone_from(&self.algorithms);
         // Our own clock and our own words: whoever asks looks at the claims.
@@ -109,12 +111,12 @@ fn algorithms(key: &AlgorithmParameters) -> Option<&'static [Algorithm]> {
 }
 
 /// The header of a token, whose signature nobody has checked.
-pub(super) fn header(token: &str) -> Option<Members> {
+pub(crate) fn header(token: &str) -> Option<Members> {
     part(token.split('.').next()?)
 }
 
 /// The claims of a token, whose signature nobody has checked.
-pub(super) fn unverified(token: &str) -> Option<Members> {
+pub(crate) fn unverified(token: &str) -> Option<Members> {
     part(token.split('.').nth(1)?)
 }
 
@@ -123,12 +125,12 @@ fn part(text: &str) -> Option<Members> {
 }
 
 /// A member that is text.
-pub(super) fn text<'a>(members: &'a Members, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(members: &'a Members, name: &str) -> Option<&'a str> {
     members.get(name)?.as_str()
 }
 
 /// A claim that is a `NumericDate` (RFC 7519 section 2): seconds, perhaps with a fraction.
-pub(super) fn time(claims: &Members, name: &str) -> Option<Timestamp> {
+pub(crate) fn time(claims: &Members, name: &str) -> Option<Timestamp> {
     let value = claims.get(name)?;
     let seconds = value.as_i64().or_else(|| {
         #[expect(

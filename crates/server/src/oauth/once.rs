@@ -7,10 +7,9 @@ use doorward_core::store::{CommitError, Outage};
 use doorward_core::time::{Lifetime, Timestamp};
 use doorward_core::verdict::Change;
 
+pub(crate) use super::jws::LONGEST_JTI;
 use crate::app::App;
 
-/// The longest `jti` that is taken, in bytes.
-pub(crate) const LONGEST_JTI: usize = 256;
 /// How long a use is remembered beyond its end: a node whose clock is ahead of the others' by less than this forgets
 /// nothing that one of them would still take.
 const REMEMBERED_LONGER: Lifetime = Lifetime::from_seconds(600);
