@@ -117,7 +117,7 @@ async fn a_source_that_is_down_stops_nobody_else() {
     let answer = world.press(&mut browser, "/start").await;
     assert_eq!(answer.status, 502);
     assert!(answer.text().contains("You cannot sign in this way at the moment"), "{}", answer.text());
-    assert!(!answer.text().contains("503") && !answer.text().contains(&world.provider.issuer));
+    assert!(!answer.text().contains(" 503") && !answer.text().contains(&world.provider.issuer));
     let log = logs.text();
     assert!(
         log.contains("ERROR") && log.contains("nobody can sign in through the identity source corp"),

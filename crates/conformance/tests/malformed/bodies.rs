@@ -5,7 +5,7 @@ use bytes::Bytes;
 use doorward_testkit::{Ending, chunked};
 use http::Request;
 
-use crate::world::{Expected, MARKER, POSTS, Row, post};
+use crate::world::{Expected, MARKER, POSTS, Row, SPOKEN_TWICE, post};
 
 /// The longest body that is read.
 const LONGEST: usize = 64 * 1024;
@@ -153,6 +153,9 @@ fn media_types(path: &str) -> Vec<Row> {
         ("content-encoding", b"br"),
         ("content-encoding", b"x"),
     ] {
+        if header.1 == b"application/x-www-form-urlencoded" && SPOKEN_TWICE.contains(&path) {
+            continue;
+        }
         let name = format!("{path} {}: {}", header.0, String::from_utf8_lossy(header.1));
         let request = Request::post(path).header(header.0, header.1).body(Body::from("{}"));
         rows.push(Row { name, request: request.expect("a request"), expected: UNSUPPORTED });

@@ -63,6 +63,9 @@ pub(crate) fn portal(method: &Method, target: &str, token: &[u8], expected: Expe
 pub(crate) const POSTS: [(&str, &str); 3] =
     [("/client/register", "clientName"), ("/device_authorization", "clientId"), ("/token", "clientSecret")];
 
+/// Those of them that are OAuth's too: the content type decides.
+pub(crate) const SPOKEN_TWICE: [&str; 2] = ["/device_authorization", "/token"];
+
 /// The operations of the portal, with parameters that are right.
 pub(crate) const PORTAL: [(Method, &str); 4] = [
     (Method::GET, "/federation/credentials?role_name=Role1&account_id=000000000001"),

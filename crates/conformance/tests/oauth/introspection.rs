@@ -234,6 +234,35 @@ async fn a_token_for_the_portal_is_told_to_its_client() {
     assert_eq!(ask(&kit, API_SERVER, token).await, inactive());
 }
 
+/// Role credentials are more than any introspection tells.
+#[tokio::test]
+async fn ledger_17_the_portal_serves_an_application_no_longer_than_it_may_be_used() {
+    let kit = Kit::with(|setup| {
+        applications(setup);
+        allow_account_access(&mut setup.directory, WEB);
+    })
+    .await;
+    let answer = tokens_of(&kit, WEB, "openid sso:account:access").await;
+    let token = text(&answer, "access_token");
+    let served = async || kit.list_accounts(token).await.status.as_u16();
+    assert_eq!(served().await, 200);
+    kit.edit_directory(|file| admit_everybody(file, WEB, false)).await;
+    assert_eq!(served().await, 401, "ada may not use it any more");
+    kit.edit_directory(|file| admit_everybody(file, WEB, true)).await;
+    assert_eq!(served().await, 200);
+    let before = kit.app().store().directory().await.unwrap().file().clone();
+    kit.edit_directory(|file| {
+        let web = file.applications.iter_mut().find(|it| it.client_id.as_str() == "web").unwrap();
+        web.scopes = doorward_core::scope::Scopes::parse(["openid"]).unwrap();
+    })
+    .await;
+    assert_eq!(served().await, 401, "it may not have account access any more");
+    kit.replace_directory(before).await;
+    assert_eq!(served().await, 200);
+    kit.edit_directory(|file| file.applications.retain(|it| it.client_id.as_str() != "web")).await;
+    assert_eq!(served().await, 401, "there is no such application any more");
+}
+
 // Holds: rfc7662-4-caching, rfc9701-4-accept, rfc9701-5-audience-check, rfc9701-5-claims
 // Holds: rfc9701-5-content-type, rfc9701-5-inactive, rfc9701-5-no-sub-exp, rfc9701-5-typ, rfc9701-7-metadata
 // Holds: rfc9701-8.1-no-confusion

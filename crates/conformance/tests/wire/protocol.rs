@@ -34,6 +34,10 @@ async fn t62_every_error_of_every_api_route_is_json() {
     let mut seen = BTreeSet::new();
     for (right, path) in API_ROUTES {
         for method in ["GET", "POST", "PUT", "TRACE", "OPTIONS", "BREW"] {
+            // Scripts of applications ask these two before they post a form.
+            if method == "OPTIONS" && ["/device_authorization", "/token"].contains(&path) {
+                continue;
+            }
             let request = Request::builder().method(method).uri(path).header("accept", "text/html");
             let answer = kit.send(request.body(Body::from("{")).unwrap()).await;
             assert_json_error(&answer);
@@ -259,9 +263,8 @@ async fn t64_no_secret_is_logged_or_redirected() {
         assert!(!away.location().contains(secret.as_str()));
     }
     let parameters: Vec<_> = sent.location().split('?').nth(1).unwrap().split('&').collect();
-    assert!(
-        parameters.len() == 2 && parameters[0].starts_with("code=") && parameters[1].starts_with("state=")
-    );
+    assert!(matches!(&parameters[..], [code, state, iss]
+            if code.starts_with("code=") && state.starts_with("state=") && iss.starts_with("iss=")));
 }
 
 #[tokio::test]

@@ -444,7 +444,13 @@ fn application() -> impl Strategy<Value = Application> {
             redirect_uris: uris.0,
             post_logout_redirect_uris: uris.1,
             backchannel_logout_uri: optional.then(|| "http://127.0.0.1:8080/no".to_owned()),
-            scopes: Scopes::parse(["null", "openid", "sso-portal:*"]).unwrap(),
+            // The portal's tokens are bound to no key.
+            scopes: Scopes::parse(
+                if bound { ["null", "openid"].as_slice() } else { &["null", "openid", "sso-portal:*"] }
+                    .iter()
+                    .copied(),
+            )
+            .unwrap(),
             resource: (optional && confidential).then(|| audiences.0[0].clone()),
             people: Vec::new(),
             groups: Vec::new(),

@@ -20,6 +20,7 @@ use super::serve;
 use crate::app::App;
 use crate::http::answer;
 use crate::http::received::Received;
+use crate::limits::Call;
 use crate::op::{Caller, Failure};
 
 /// `typ` of an answer that is a JWT (RFC 9701 section 5).
@@ -79,6 +80,10 @@ async fn run(
     if asker.client.is_public() {
         // Anybody can say that they are a public client, and then try words.
         return Err(Refusal::InvalidClient.into());
+    }
+    if asker.client.application().is_none() {
+        // Anybody can register a tool.
+        app.limits.call(Call::Token(caller.address))?;
     }
     let told = look(app, caller, &asker, form.required("token")?).await?;
     let mut response = if wants_jwt(headers) {

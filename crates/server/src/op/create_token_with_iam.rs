@@ -102,8 +102,14 @@ async fn run(app: &App, received: Received) -> Result<Vec<u8>, Fault> {
     }
     // The signature covers the body, so nothing of that is looked at before it was read whole and the signature held.
     let body = api::read(body).await?;
+    if parts.headers.contains_key(iam::CALLER_IDENTITY) {
+        // Before the STS is asked: anybody can make such a header up.
+        app.limits.call(Call::Token(caller.address)).map_err(Failure::from)?;
+    }
     let principal = match iam::caller(app, &caller, &parts, &body).await {
         Ok(principal) => principal,
+        // Ours, however often somebody calls.
+        Err(outage @ Unknown::Outage(_)) => return Err(outage.into()),
         Err(unknown) => {
             app.limits.call(Call::Token(caller.address)).map_err(Failure::from)?;
             return Err(unknown.into());

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Caller, Failure};
 use crate::app::App;
 use crate::limits::Call;
+use crate::oauth::access::is_still_held;
 use crate::tokens::Access;
 
 /// A caller of the portal whose token was checked, and the directory it was checked against.
@@ -32,11 +33,18 @@ pub(crate) async fn authenticate(
     app.limits.call(Call::Portal(access.session))?;
     let session = app.store.session(access.session).await?.filter(|session| session.is_live(caller.now));
     let session = session.ok_or(PortalRefusal::Unauthorized)?;
+    let holder = session.holder.client().ok_or(PortalRefusal::Unauthorized)?;
     app.identity.recheck(&session.person, caller).await?;
     let standing = Standing::load(&*app.store, app.identity.trust(), Some(&session.person)).await?;
     let principal = standing
         .principal(&session.person, session.authenticated_at, caller.now)
         .filter(|_| access.scopes.allow_account_access())
+        .filter(|principal| is_still_held(&session, holder, principal))
+        // What an administrator took from an application is in none of its tokens any more.
+        .filter(|principal| {
+            let application = principal.directory().application_of(holder);
+            application.is_none_or(|application| application.scopes.allow_account_access())
+        })
         .ok_or(PortalRefusal::Unauthorized)?;
     Ok(Bearer { access, principal })
 }

@@ -32,6 +32,9 @@ use super::error::{PostgresError, described};
 const MOST_ATTEMPTS: u32 = 20;
 /// How long a statement of a migration may take: an index over many sessions is not made in five seconds.
 const STATEMENT_TIMEOUT: Duration = Duration::from_mins(10);
+/// How long a migration waits for a table that somebody reads (a backup does, for minutes), in milliseconds. Everybody else
+/// waits behind it for as long: the nodes that run must not notice.
+const LOCK_TIMEOUT: u32 = 1000;
 
 /// One version of the schema.
 struct Migration {
@@ -179,7 +182,7 @@ async fn migrate(lease: &Lease, migration: &Migration, first: bool) -> Result<()
     let Migration { version, oldest_server, sql } = migration;
     let (checksum, limit) = (checksum(sql), STATEMENT_TIMEOUT.as_millis());
     lease
-        .batch_execute(&format!("SET statement_timeout = {limit}; SET lock_timeout = {limit}; BEGIN"))
+        .batch_execute(&format!("SET statement_timeout = {limit}; SET lock_timeout = {LOCK_TIMEOUT}; BEGIN"))
         .await?;
     let ours = format!(
         "INSERT INTO doorward_schema (version, oldest_server, checksum) \
@@ -194,8 +197,12 @@ async fn migrate(lease: &Lease, migration: &Migration, first: bool) -> Result<()
 /// `CREATE TABLE IF NOT EXISTS` collide.
 fn is_meeting(error: &Error) -> bool {
     let Some(said) = error.as_db_error() else { return false };
-    let races =
-        [SqlState::UNIQUE_VIOLATION, SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
+    let races = [
+        SqlState::UNIQUE_VIOLATION,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::LOCK_NOT_AVAILABLE,
+    ];
     // The table, or the type that comes with it.
     let exists = [SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_OBJECT];
     races.contains(said.code())

@@ -15,7 +15,7 @@ pub(crate) const ALGORITHMS: [&str; 4] = ["ES256", "RS256", "PS256", "EdDSA"];
 /// The longest proof that is looked at, in bytes. With an RSA key of 4096 bits, one has some two thousand.
 const LONGEST_PROOF: usize = 8 * 1024;
 /// How long a nonce is given out, in seconds. It is good for as long again.
-const WINDOW: i64 = 300;
+pub(crate) const WINDOW: i64 = 300;
 /// How far a client's clock may be off: that of a machine that has never heard of summer time is off by an hour. The nonce is
 /// what says when a proof was made.
 const CLOCK: Lifetime = Lifetime::from_seconds(3900);

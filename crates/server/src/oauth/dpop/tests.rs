@@ -6,8 +6,12 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
+use data_encoding::BASE64URL_NOPAD;
+
+use super::proof::WINDOW;
 use super::*;
 use crate::oauth::fixtures::{BASE, NOW, Signer, app, caller, node, signed};
+use crate::oauth::jws::Key;
 
 const TOKEN: &str = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
 
@@ -84,7 +88,8 @@ async fn the_proof_of_rfc_9449_section_5_wants_for_a_nonce_alone() {
     let app = app(Vec::new()).await;
     let at = Timestamp::from_seconds(1_562_262_616);
     let ask = |url: &'static str, now: Timestamp| {
-        let request = Request { app: &app, now, method: &Method::POST, url, access_token: None };
+        let window_of = |nonce: &str| app.tokens.dpop_nonce_window(nonce);
+        let request = Request { now, method: &Method::POST, url, access_token: None, window_of: &window_of };
         request.check(OF_THE_RFC).map(|checked| checked.jti)
     };
     let there = "https://server.example.com/token";
