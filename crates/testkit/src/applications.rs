@@ -13,7 +13,7 @@ use crate::{Answer, Kit, Pkce, STATE};
 pub const API: &str = "https://api.example";
 /// Another one.
 pub const OTHER_API: &str = "https://other.example";
-/// Where [`Application::redirect_uri`] leads.
+/// Where applications are sent back to, with the port that they chose.
 pub const APPLICATION_REDIRECT_URI: &str = "http://127.0.0.1:45343/callback";
 
 /// An application of [`add_applications`].
