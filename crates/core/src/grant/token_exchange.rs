@@ -27,7 +27,10 @@ pub const MOST_ACTORS: usize = 5;
 pub struct Source {
     /// To which application it was given; none if to a tool that registered itself.
     pub application: Option<ApplicationId>,
-    /// The session that it dies with; none if it is about that application itself.
+    /// Which application it is about, if it is about one and not about a person: another than that it was given to, when it
+    /// came of an exchange itself.
+    pub subject: Option<ApplicationId>,
+    /// The session that it dies with; none if it is about an application.
     pub session: Option<SessionId>,
     /// What it may do.
     pub scopes: Scopes,
@@ -111,7 +114,11 @@ impl Exchange<'_> {
         let lifetime = client.access_token_lifetime(lifetimes);
         let mut expires_at = now.plus(lifetime).min(self.source.expires_at);
         let subject = match (self.source.session, &snapshot.session) {
-            (None, _) => Subject::Application(from.client_id.clone()),
+            (None, _) => {
+                let subject = self.source.subject.as_ref().ok_or_else(unacceptable)?;
+                let subject = snapshot.standing.directory().application(subject).ok_or_else(unacceptable)?;
+                Subject::Application(subject.client_id.clone())
+            }
             (Some(_), Some(session)) if session.is_live(*now) => {
                 let person = (&session.person, session.authenticated_at);
                 let principal =

@@ -38,6 +38,10 @@ pub(crate) async fn exchange(
     }
     let source = Source {
         application: subject.client_id.as_deref().and_then(|id| ApplicationId::parse(id).ok()),
+        subject: match subject.principal {
+            None => ApplicationId::parse(&*subject.subject).ok(),
+            Some(_) => None,
+        },
         session: subject.session,
         scopes: subject.scopes,
         expires_at: subject.expires_at,
