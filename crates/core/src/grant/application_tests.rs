@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::{TokenRequest, authorization_code, device_code, redeem, refresh_token};
 use crate::application::{Application, ClientAuthentication};
 use crate::client::{GrantType, Registration};
+use crate::consent::Consent;
 use crate::directory::{Departures, Directory, DirectoryFile, Group, Person};
 use crate::fixtures::{
     Asker, CHALLENGE, NOW, REDIRECT_URI, REQUEST, Rows, SESSION, TestStore, approved_by, block_on, code,
@@ -83,8 +84,24 @@ fn redeemed(
     terms: &Terms,
     request: &TokenRequest<'_>,
 ) -> (Result<Issued, Refusal>, TestStore) {
+    redeemed_with(Some(("openid api.read", &[API, OTHER_API])), artefact, terms, request)
+}
+
+/// The same, where this is kept of what ann agreed to.
+fn redeemed_with(
+    kept: Option<(&str, &[&str])>,
+    artefact: Artefact,
+    terms: &Terms,
+    request: &TokenRequest<'_>,
+) -> (Result<Issued, Refusal>, TestStore) {
     let granted = scopes("openid api.read");
-    let rows = Rows::with_people()
+    let mut rows = Rows::with_people();
+    if let Some((text, audiences)) = kept {
+        let audiences = audiences.iter().map(|&uri| uri.into()).collect();
+        let consent = Consent { scopes: scopes(text), audiences, given_at: NOW };
+        rows.consents.insert(person("ann"), (1, [(application().client_id, consent)].into()));
+    }
+    let rows = rows
         .with(Session {
             holder: Holder::Client { id: client(), name: "Web".into() },
             scopes: granted.clone(),
@@ -141,6 +158,31 @@ fn ledger_17_every_grant_asks_who_may_use_the_application() {
             }
         }
     }
+}
+
+// Holds: ledger-09
+#[test]
+fn what_was_withdrawn_before_a_session_began_begins_none() {
+    let all = Terms::default();
+    for artefact in [Artefact::Code, Artefact::Device] {
+        let with = |kept, scope| {
+            let (asking, unasked) = (asker(|_| {}), asker(|app| app.consent = false));
+            let (reply, store) = redeemed_with(kept, artefact, &all, &asking.asks(scope, later(9)));
+            assert_eq!(reply.is_ok(), store.commits() == 1, "{artefact:?}");
+            assert!(redeemed_with(kept, artefact, &all, &unasked.asks(scope, later(9))).0.is_ok());
+            reply.map(|issued| issued.scopes)
+        };
+        let both: &[&str] = &[API, OTHER_API];
+        assert_eq!(with(Some(("openid api.read", both)), ""), Ok(scopes("openid api.read")));
+        assert_eq!(with(None, ""), Err(Refusal::ConsentRequired), "{artefact:?}");
+        assert_eq!(with(Some(("openid", both)), ""), Err(Refusal::ConsentRequired));
+        // The session would have more than this token.
+        assert_eq!(with(Some(("openid", both)), "openid"), Err(Refusal::ConsentRequired));
+        assert_eq!(with(Some(("openid api.read", &[API])), ""), Err(Refusal::ConsentRequired));
+    }
+    // Those of a session that began are ended with it, and not asked about.
+    let refreshed = redeemed_with(None, Artefact::Refresh, &all, &asker(|_| {}).asks("", later(9)));
+    assert!(refreshed.0.is_ok());
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Grant for Redeem<'_> {
     const TYPE: GrantType = GrantType::JwtBearer;
     const UNKNOWN: Refusal = Refusal::InvalidGrant;
     const EXPIRED: Refusal = Refusal::InvalidGrant;
-    const ASKED: bool = false;
+    const GOES_ON: bool = false;
 
     async fn load(&self, store: &dyn Store) -> Result<Option<FoundAssertion>, Outage> {
         let directory = store.directory().await?;

@@ -57,7 +57,7 @@ impl Grant for Redeem {
     const TYPE: GrantType = GrantType::RefreshToken;
     const UNKNOWN: Refusal = Refusal::InvalidRefreshToken;
     const EXPIRED: Refusal = Refusal::InvalidRefreshToken;
-    const ASKED: bool = true;
+    const GOES_ON: bool = true;
 
     async fn load(&self, store: &dyn Store) -> Result<Option<Session>, Outage> {
         store.session(self.session).await
