@@ -89,6 +89,10 @@ impl Grant for Redeem<'_> {
             return Verdict::answer(Err(Refusal::InvalidGrant));
         }
         let begin = || {
+            // A client that proves nothing is whoever holds the assertion, and nobody was asked about a tool.
+            if request.client.is_public() || request.client.application().is_none() {
+                return Err(Refusal::UnauthorizedClient);
+            }
             // Frozen here, as if they had been approved: nobody was asked for more.
             let granted = request.client.registration().scopes.narrow(&request.scopes)?;
             let approval = Approval {

@@ -208,6 +208,9 @@ impl Looking<'_> {
                 if application.grants.contains(&GrantType::ClientCredentials) {
                     self.wrong("grants", "must not have client_credentials when authentication is none");
                 }
+                if application.grants.contains(&GrantType::JwtBearer) {
+                    self.wrong("grants", "must not have jwt-bearer when authentication is none");
+                }
             }
             ClientAuthentication::ClientSecretBasic | ClientAuthentication::ClientSecretPost => {
                 unneeded("keys", keys, "belong to authentication = \"private_key_jwt\"");

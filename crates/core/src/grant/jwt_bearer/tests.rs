@@ -1,5 +1,5 @@
 use super::*;
-use crate::application::Application;
+use crate::application::{Application, ClientAuthentication};
 use crate::client::Registration;
 use crate::consent::Consent;
 use crate::directory::{Departures, DirectoryFile, Person};
@@ -170,6 +170,15 @@ fn ledger_17_an_application_that_is_not_for_the_person_gets_nothing() {
         application.people = vec![person("zed")];
     });
     assert_eq!(reply(&people(), &ann(), &asker, ""), Err(Refusal::InvalidGrant));
+}
+
+#[test]
+fn only_an_application_that_proves_who_it_is_presents_one() {
+    let public = asker(|application| application.authentication = ClientAuthentication::None);
+    let store = people();
+    assert_eq!(reply(&store, &ann(), &public, ""), Err(Refusal::UnauthorizedClient));
+    // The assertion is as good as before.
+    assert!(reply(&store, &ann(), &asker(|_| {}), "").is_ok());
 }
 
 #[test]

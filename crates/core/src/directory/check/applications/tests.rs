@@ -248,6 +248,8 @@ fn an_application_has_what_its_authentication_takes_and_nothing_else() {
         move |web: &mut Application| {
             (web.authentication, web.secret_hashes) = (None, Vec::new());
             (web.resource, web.iam_principals) = (Option::None, Vec::new());
+            web.trusted_issuers.clear();
+            web.grants.retain(|grant| *grant != GrantType::JwtBearer);
             edit(web);
         }
     };
@@ -263,6 +265,14 @@ fn an_application_has_what_its_authentication_takes_and_nothing_else() {
             |web| web.grants.push(GrantType::ClientCredentials),
             "grants",
             "grants must not have client_credentials",
+        ),
+        (
+            |web| {
+                web.grants.push(GrantType::JwtBearer);
+                web.trusted_issuers = vec![accepted("ci", &["web"])];
+            },
+            "grants",
+            "grants must not have jwt-bearer",
         ),
         (|web| web.resource = Some("urn:a:b".to_owned()), "resource", "resource must not be there"),
         (
