@@ -239,14 +239,20 @@ impl Application {
     /// them when nothing is asked for. What was granted without being asked for is what the application may have.
     ///
     /// # Errors
-    /// [`Refusal::InvalidTarget`] when one is asked for that was not granted, or that the application may not have.
+    /// [`Refusal::InvalidTarget`] when one is asked for that was not granted, or that the application may not have; and when
+    /// it may have none any more of those granted.
     pub fn audiences(&self, granted: &[String], requested: &[String]) -> Result<Vec<String>, Refusal> {
         let allowed = |audience: &&String| self.audiences.contains(audience);
         let granted: Vec<&String> = if granted.is_empty() {
             self.audiences.iter().collect()
         } else {
             // What an administrator took away since is not granted any more.
-            granted.iter().filter(allowed).collect()
+            let left: Vec<&String> = granted.iter().filter(allowed).collect();
+            // None at all would be a token for this server itself.
+            if left.is_empty() {
+                return Err(Refusal::InvalidTarget);
+            }
+            left
         };
         if requested.is_empty() {
             Ok(granted.into_iter().cloned().collect())

@@ -256,6 +256,21 @@ fn a_refused_request_leaves_the_refresh_token_as_it_was() {
     assert_eq!((reply, store.commits()), (Err(Refusal::InvalidScope), 0));
 }
 
+#[test]
+fn a_session_whose_resources_were_all_taken_away_is_for_nothing() {
+    let left = |audiences: &[&str], granted: &[&str]| {
+        let asker = asker(|app| app.audiences = audiences.iter().map(|&uri| uri.into()).collect());
+        let (reply, store) = redeemed(Artefact::Refresh, &terms(granted, None), &asker.asks("", later(9)));
+        assert_eq!(reply.is_ok(), store.commits() == 1);
+        reply.map(|issued| issued.audiences.join(" "))
+    };
+    assert_eq!(left(&[OTHER_API], &[API]), Err(Refusal::InvalidTarget));
+    assert_eq!(left(&[], &[API]), Err(Refusal::InvalidTarget));
+    assert_eq!(left(&[API], &[API, OTHER_API]), Ok(API.into()));
+    // This server alone, of whom never another was asked for.
+    assert_eq!(left(&[], &[]), Ok(String::new()));
+}
+
 fn some_of(all: &'static [&'static str]) -> impl Strategy<Value = Vec<&'static str>> {
     proptest::sample::subsequence(all, 0..=all.len())
 }
@@ -297,6 +312,7 @@ proptest! {
             prop_assert!(agreed.is_empty() || agreed.contains(&uri), "{uri}");
             prop_assert!(resources.is_empty() || resources.contains(&uri), "{uri}");
         }
+        prop_assert!(agreed.is_empty() || !issued.audiences.is_empty(), "it would be for this server");
         let session = &store.rows().sessions[&SESSION];
         prop_assert!(issued.access_expires_at <= session.expires_at);
         prop_assert!(issued.expires_in <= lifetime);

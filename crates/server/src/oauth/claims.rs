@@ -147,8 +147,10 @@ impl<'a> AccessToken<'a> {
         }
         let base = app.site.base();
         let mut audiences = issued.audiences.clone();
-        // Whoever asks for certain resources gets a token for those alone.
-        let for_userinfo = issued.scopes.contains("openid") && request.audiences.is_empty();
+        // Whoever asks for certain resources, then or now, gets a token for those alone.
+        let asked = issued.terms.as_ref().is_some_and(|terms| !terms.audiences.is_empty())
+            || !request.audiences.is_empty();
+        let for_userinfo = issued.scopes.contains("openid") && !asked;
         if audiences.is_empty() || for_userinfo {
             audiences.push(base.to_owned());
         }
