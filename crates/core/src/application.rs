@@ -9,6 +9,7 @@ use crate::client::GrantType;
 use crate::ids::{ApplicationId, GroupName, IssuerName, PersonId};
 use crate::refusal::Refusal;
 use crate::scope::Scopes;
+use crate::session::Terms;
 use crate::signing_key::SigningAlgorithm;
 use crate::time::Lifetime;
 
@@ -261,6 +262,18 @@ impl Application {
         } else {
             Err(Refusal::InvalidTarget)
         }
+    }
+
+    /// Whether a session on these terms may go on: unless another issuer's word was all there was for it, and counts no more.
+    #[must_use]
+    pub fn stands_by(&self, terms: Option<&Terms>) -> bool {
+        terms.and_then(|terms| terms.issuer.as_ref()).is_none_or(|issuer| self.trusts(issuer))
+    }
+
+    /// Whether it takes the word of this issuer.
+    #[must_use]
+    pub fn trusts(&self, issuer: &IssuerName) -> bool {
+        self.trusted_issuers.iter().any(|accepted| accepted.issuer == *issuer)
     }
 
     /// Whether whoever has this ARN may call CreateTokenWithIAM for it.

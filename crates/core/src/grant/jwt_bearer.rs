@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::client::GrantType;
 use crate::directory::Directory;
 use crate::grant::{Approval, Found, Grant, TokenRequest};
-use crate::ids::{ClientId, OnceId, PersonId, SessionId};
+use crate::ids::{ClientId, IssuerName, OnceId, PersonId, SessionId};
 use crate::refusal::Refusal;
 use crate::session::Terms;
 use crate::store::{Outage, Store};
@@ -19,6 +19,8 @@ use crate::verdict::{Change, Event, Issued, Verdict};
 pub struct Assertion {
     /// The application that accepts its issuer and its audience.
     pub client: ClientId,
+    /// Whose it is, as the configuration names it.
+    pub issuer: IssuerName,
     /// Whom it is about.
     pub person: Named,
     /// When the issuer said so: the person had proved who they are to the issuer by then.
@@ -90,8 +92,11 @@ impl Grant for Redeem<'_> {
         }
         let begin = || {
             // A client that proves nothing is whoever holds the assertion, and nobody was asked about a tool.
-            if request.client.is_public() || request.client.application().is_none() {
-                return Err(Refusal::UnauthorizedClient);
+            let application = request.client.application().filter(|_| !request.client.is_public());
+            let application = application.ok_or(Refusal::UnauthorizedClient)?;
+            let issuer = &found.assertion.issuer;
+            if !application.trusts(issuer) {
+                return Err(Refusal::InvalidGrant);
             }
             // Frozen here, as if they had been approved: nobody was asked for more.
             let granted = request.client.registration().scopes.narrow(&request.scopes)?;
@@ -100,7 +105,11 @@ impl Grant for Redeem<'_> {
                 person: &found.person,
                 granted: &granted,
                 authenticated_at: found.assertion.issued_at,
-                terms: Some(Arc::new(Terms { audiences: request.audiences.clone(), ..Terms::default() })),
+                terms: Some(Arc::new(Terms {
+                    audiences: request.audiences.clone(),
+                    issuer: Some(issuer.clone()),
+                    ..Terms::default()
+                })),
             };
             approval.start(request)
         };

@@ -84,6 +84,10 @@ impl Grant for Redeem {
         if !holds_key(session.terms.as_ref().and_then(|terms| terms.dpop_key), request) {
             return Verdict::answer(Err(Refusal::InvalidRefreshToken));
         }
+        let application = request.client.application();
+        if !application.is_none_or(|application| application.stands_by(session.terms.as_deref())) {
+            return Verdict::answer(Err(Refusal::InvalidRefreshToken));
+        }
         let scopes = match session.scopes.narrow(&request.scopes) {
             Ok(scopes) => scopes,
             Err(refusal) => return Verdict::answer(Err(refusal)),

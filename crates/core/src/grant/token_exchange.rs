@@ -90,6 +90,12 @@ fn unacceptable() -> Refusal {
     Refusal::InvalidRequest("subject_token is not one that this application may exchange".into())
 }
 
+/// Whether the application that holds a session stands by it, if it is one.
+fn goes_on(session: &Session, standing: &Standing) -> bool {
+    let holder = session.holder.client().and_then(|holder| standing.directory().application_of(holder));
+    holder.is_none_or(|holder| holder.stands_by(session.terms.as_deref()))
+}
+
 impl Exchange<'_> {
     fn exchange(&self, snapshot: &Snapshot) -> Result<(AccessOnly, Event), Refusal> {
         let TokenRequest { client, now, lifetimes, dpop_key, .. } = self.request;
@@ -119,7 +125,7 @@ impl Exchange<'_> {
                 let subject = snapshot.standing.directory().application(subject).ok_or_else(unacceptable)?;
                 Subject::Application(subject.client_id.clone())
             }
-            (Some(_), Some(session)) if session.is_live(*now) => {
+            (Some(_), Some(session)) if session.is_live(*now) && goes_on(session, &snapshot.standing) => {
                 let person = (&session.person, session.authenticated_at);
                 let principal =
                     admitted(client, &snapshot.standing, person, *now).ok_or_else(unacceptable)?;

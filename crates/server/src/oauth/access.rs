@@ -155,12 +155,19 @@ pub(super) async fn live(
     let standing = Standing::load(&*app.store, app.identity.trust(), Some(&session.person)).await?;
     let principal = standing.principal(&session.person, session.authenticated_at, caller.now);
     Ok(principal
-        .filter(|principal| match principal.directory().application_of(holder) {
-            Some(application) => admits(application, principal),
-            // A registered tool's session has no terms: one that does is that of an application that was removed.
-            None => session.terms.is_none(),
-        })
+        .filter(|principal| is_for(&session, holder, principal))
         .map(|principal| (session, holder, principal)))
+}
+
+/// Whether the application that holds a session, if it is one, is there, is for the person, and stands by it.
+pub(crate) fn is_for(session: &Session, holder: ClientId, principal: &Principal) -> bool {
+    match principal.directory().application_of(holder) {
+        Some(application) => {
+            admits(application, principal) && application.stands_by(session.terms.as_deref())
+        }
+        // A registered tool's session has no terms: one that does is that of an application that was removed.
+        None => session.terms.is_none(),
+    }
 }
 
 fn admits(application: &Arc<Application>, principal: &Principal) -> bool {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Caller, Failure};
 use crate::app::App;
 use crate::limits::Call;
+use crate::oauth::access::is_for;
 use crate::tokens::Access;
 
 /// A caller of the portal whose token was checked, and the directory it was checked against.
@@ -37,6 +38,7 @@ pub(crate) async fn authenticate(
     let principal = standing
         .principal(&session.person, session.authenticated_at, caller.now)
         .filter(|_| access.scopes.allow_account_access())
+        .filter(|principal| session.holder.client().is_some_and(|holder| is_for(&session, holder, principal)))
         .ok_or(PortalRefusal::Unauthorized)?;
     Ok(Bearer { access, principal })
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 
 use super::*;
-use crate::application::{ClientAuthentication, ScopeDescription, TokenExchangePolicy};
+use crate::application::{AcceptedIssuer, ClientAuthentication, ScopeDescription, TokenExchangePolicy};
 use crate::client::Registration;
 use crate::consent::Consent;
 use crate::directory::{Departures, Directory};
@@ -12,9 +12,9 @@ use crate::fixtures::{
     scopes, session,
 };
 use crate::grant::{Settled, settle};
-use crate::ids::ClientId;
+use crate::ids::{ClientId, IssuerName};
 use crate::secret::KeyThumbprint;
-use crate::session::{EndReason, Holder, SessionState};
+use crate::session::{EndReason, Holder, SessionState, Terms};
 
 const LEDGER: &str = "https://ledger.example";
 const MAIL: &str = "https://mail.example";
@@ -208,6 +208,26 @@ fn a_token_dies_with_its_session_and_its_person() {
         application.people = vec![person("zed")];
     });
     assert_eq!(reply(rows(), &source(), &of_others, ""), Err(unacceptable()));
+}
+
+#[test]
+fn a_session_that_an_issuer_spoke_for_is_exchanged_while_its_application_trusts_that_one() {
+    let corp = IssuerName::parse("corp").unwrap();
+    let terms = Terms { issuer: Some(corp.clone()), ..Terms::default() };
+    let with = |trusted: Vec<AcceptedIssuer>| {
+        let mut rows = rows();
+        let mut file = rows.directory.file().clone();
+        if !trusted.is_empty() {
+            file.applications[0].grants.push(GrantType::JwtBearer);
+        }
+        file.applications[0].trusted_issuers = trusted;
+        rows.directory = Arc::new(Directory::new(file, Departures::new(), 1).unwrap());
+        let held = rows.sessions[&SESSION].clone();
+        let rows = rows.with(Session { terms: Some(Arc::new(terms.clone())), ..held });
+        reply(rows, &source(), &asker(|_| {}), "")
+    };
+    assert!(with(vec![AcceptedIssuer { issuer: corp.clone(), audiences: vec!["wiki".into()] }]).is_ok());
+    assert_eq!(with(vec![]), Err(unacceptable()));
 }
 
 #[test]
