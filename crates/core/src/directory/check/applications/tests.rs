@@ -617,10 +617,13 @@ fn assertions_come_from_issuers_and_name_audiences() {
 fn callers_are_named_by_arns() {
     let at = AT.member("iam_principals");
     let long = format!("arn:{}", "x".repeat(2045));
-    for bad in ["", "*", "role/x", "arn:a b", "arn:ü", &long] {
+    let everybodys =
+        ["arn:*", "arn:aws:iam::*:root", "arn:aws:iam::1*:role/x", "arn:*:iam::1:role/x", "arn:aws:*"];
+    for bad in ["", "*", "role/x", "arn:a b", "arn:ü", &long].into_iter().chain(everybodys) {
         mistake(|web| web.iam_principals = texts([bad]), at.element(0), "iam_principals must");
     }
     fine(|web| web.iam_principals = texts([&long[..2048]]));
+    fine(|web| web.iam_principals = texts(["arn:aws:iam::1:*", "arn:aws:sts::1:assumed-role/a:*/*"]));
     let many = |count| numbered(count, |n| format!("arn:aws:iam::{n}:user/x"));
     fine(|web| web.iam_principals = many(50));
     mistake(|web| web.iam_principals = many(51), at, "iam_principals must be 50 at most");
