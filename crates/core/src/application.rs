@@ -9,6 +9,7 @@ use crate::client::GrantType;
 use crate::ids::{ApplicationId, GroupName, IssuerName, PersonId};
 use crate::refusal::Refusal;
 use crate::scope::Scopes;
+use crate::session::Terms;
 use crate::signing_key::SigningAlgorithm;
 use crate::time::Lifetime;
 
@@ -239,14 +240,20 @@ impl Application {
     /// them when nothing is asked for. What was granted without being asked for is what the application may have.
     ///
     /// # Errors
-    /// [`Refusal::InvalidTarget`] when one is asked for that was not granted, or that the application may not have.
+    /// [`Refusal::InvalidTarget`] when one is asked for that was not granted, or that the application may not have; and when
+    /// it may have none any more of those granted.
     pub fn audiences(&self, granted: &[String], requested: &[String]) -> Result<Vec<String>, Refusal> {
         let allowed = |audience: &&String| self.audiences.contains(audience);
         let granted: Vec<&String> = if granted.is_empty() {
             self.audiences.iter().collect()
         } else {
             // What an administrator took away since is not granted any more.
-            granted.iter().filter(allowed).collect()
+            let left: Vec<&String> = granted.iter().filter(allowed).collect();
+            // None at all would be a token for this server itself.
+            if left.is_empty() {
+                return Err(Refusal::InvalidTarget);
+            }
+            left
         };
         if requested.is_empty() {
             Ok(granted.into_iter().cloned().collect())
@@ -255,6 +262,18 @@ impl Application {
         } else {
             Err(Refusal::InvalidTarget)
         }
+    }
+
+    /// Whether a session on these terms may go on: unless another issuer's word was all there was for it, and counts no more.
+    #[must_use]
+    pub fn stands_by(&self, terms: Option<&Terms>) -> bool {
+        terms.and_then(|terms| terms.issuer.as_ref()).is_none_or(|issuer| self.trusts(issuer))
+    }
+
+    /// Whether it takes the word of this issuer.
+    #[must_use]
+    pub fn trusts(&self, issuer: &IssuerName) -> bool {
+        self.trusted_issuers.iter().any(|accepted| accepted.issuer == *issuer)
     }
 
     /// Whether whoever has this ARN may call CreateTokenWithIAM for it.

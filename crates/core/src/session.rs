@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ClientId, PersonId, SessionId};
+use crate::ids::{ClientId, IssuerName, PersonId, SessionId};
 use crate::scope::Scopes;
 use crate::secret::KeyThumbprint;
 use crate::time::Timestamp;
@@ -50,6 +50,8 @@ pub struct Terms {
     pub amr: Vec<String>,
     /// The `acr` of OpenID Connect Core 1.0 section 2, if there is something to say.
     pub acr: Option<String>,
+    /// Whose assertion it began with (RFC 7523); it goes on as long as the application takes that issuer's word.
+    pub issuer: Option<IssuerName>,
 }
 
 /// Who holds a session.

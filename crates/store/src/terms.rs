@@ -2,7 +2,7 @@
 //! one for each session of an application. A tool's session has none, and its column is NULL.
 
 use data_encoding::BASE64URL_NOPAD;
-use doorward_core::ids::SessionId;
+use doorward_core::ids::{IssuerName, SessionId};
 use doorward_core::secret::KeyThumbprint;
 use doorward_core::session::Terms;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,9 @@ struct Column {
     amr: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     acr: Option<String>,
+    /// The name in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
 }
 
 /// Terms as the column; [`read`] reads them back.
@@ -35,6 +38,7 @@ pub(crate) fn column(terms: &Terms) -> String {
         sid: terms.browser.map(|id| id.to_string()),
         amr: terms.amr.clone(),
         acr: terms.acr.clone(),
+        iss: terms.issuer.as_ref().map(|issuer| issuer.as_str().to_owned()),
     };
     // Texts and lists of texts are JSON whatever they say.
     serde_json::to_string(&column).expect("terms are JSON")
@@ -60,6 +64,10 @@ pub(crate) fn read(text: &str) -> Result<Terms, BadColumn> {
         },
         amr: column.amr,
         acr: column.acr,
+        issuer: match column.iss {
+            Some(name) => Some(IssuerName::parse(name).map_err(|error| bad(&format!("iss: {error}")))?),
+            None => None,
+        },
     })
 }
 
@@ -75,7 +83,7 @@ mod tests {
 
     #[test]
     fn terms_are_stored_under_names_that_never_change() {
-        let text = r#"{"aud":["https://api.example.com/"],"jkt":"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk","sid":"42f3a9364c476be30000000000000063","amr":["pwd","otp"],"acr":"urn:example:gold"}"#;
+        let text = r#"{"aud":["https://api.example.com/"],"jkt":"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk","sid":"42f3a9364c476be30000000000000063","amr":["pwd","otp"],"acr":"urn:example:gold","iss":"corp"}"#;
         assert_eq!(column(&terms()), text);
         assert_eq!(read(text).unwrap(), terms());
         assert_eq!(column(&Terms::default()), "{}");
@@ -96,6 +104,7 @@ mod tests {
             (r#"{"jkt":"AA"}"#, "jkt"),
             (r#"{"jkt":"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQl"}"#, "jkt"),
             (r#"{"jkt":"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk="}"#, "jkt"),
+            (r#"{"iss":"Corp"}"#, "iss"),
             (r#"{"sid":"42F3A9364C476BE30000000000000063"}"#, "sid"),
         ] {
             let told = read(text).unwrap_err().to_string();

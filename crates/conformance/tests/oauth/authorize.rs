@@ -410,7 +410,8 @@ async fn a_development_server_approves_for_applications_too() {
     .await;
     for application in [WEB, SPA] {
         let application: Application = application;
-        code(&kit.browser().get(&application.authorize(&[("prompt", "login")])).await);
+        let code = code(&kit.browser().get(&application.authorize(&[("prompt", "login")])).await);
+        kit.redeem_application(application, &code, &[]).await.ok();
     }
     let mut file = doorward::dev::seed::directory().unwrap();
     add_applications(&mut file);

@@ -121,6 +121,22 @@ async fn what_was_agreed_to_is_shown_and_taken_back() {
     .await;
 }
 
+#[tokio::test]
+async fn what_is_withdrawn_reaches_codes_that_are_on_their_way() {
+    let kit = kit().await;
+    let mut browser = agreed(&kit).await;
+    let unspent = code(&browser.get(&WEB.authorize(&[])).await);
+    let device = kit.approved_application_device(WEB, &[], "ada").await;
+    assert_eq!(withdraw(&mut browser).await.status.as_u16(), 303);
+    for answer in
+        [kit.redeem_application(WEB, &unspent, &[]).await, kit.poll_application(WEB, &device, &[]).await]
+    {
+        assert_eq!((answer.status.as_u16(), answer.member("error")), (400, "invalid_grant".into()));
+        assert!(answer.member("error_description").starts_with("consent_required"), "{}", answer.text());
+    }
+    assert_eq!(portal(&mut browser).await, None);
+}
+
 /// RFC 8628 section 5.4: whoever sent somebody a code must not profit from what they agreed to before.
 // Holds: rfc8628-3.3-authenticate-user, rfc8628-5.4-says-device
 #[tokio::test]

@@ -176,6 +176,7 @@ async fn an_assertion_at_the_token_endpoint_is_good_once_and_for_its_application
         add_applications(&mut setup.directory);
         let more = json!({
             "grants": ["refresh_token", JWT_BEARER], "consent": false,
+            "scopes": ["openid", "offline_access", "sso:account:access"],
             "trusted_issuers": [{"issuer": "corp", "audiences": ["web"]}],
         });
         extend(application(&mut setup.directory, WEB), &more);
@@ -192,7 +193,8 @@ async fn an_assertion_at_the_token_endpoint_is_good_once_and_for_its_application
         let present = async |who: Application, assertion: &str| {
             kit.post_form(who, "/token", &[("grant_type", JWT_BEARER), ("assertion", assertion)]).await
         };
-        let tokens = present(WEB, &assertion("1", "web")).await.ok().json();
+        let first = [("grant_type", JWT_BEARER), ("assertion", &*assertion("1", "web")), ("scope", "openid")];
+        let tokens = kit.post_form(WEB, "/token", &first).await.ok().json();
         assert_eq!(claims(kit, &tokens).await["sub"], "ada");
         assert!(tokens["refresh_token"].is_string() && tokens["id_token"].is_string());
         assert_eq!(refusal(&present(WEB, &assertion("1", "web")).await), (400, "invalid_grant".into()));
@@ -201,6 +203,26 @@ async fn an_assertion_at_the_token_endpoint_is_good_once_and_for_its_application
             refusal(&present(OTHER_WEB, &assertion("3", "web")).await),
             (400, "unauthorized_client".into())
         );
+        let trust = |name: &'static str| {
+            kit.edit_directory(move |file| {
+                application(file, WEB).trusted_issuers[0].issuer = IssuerName::parse(name).unwrap();
+            })
+        };
+        let for_portal = [("assertion", &*assertion("6", "web")), ("scope", "sso:account:access")];
+        let for_portal = [&[("grant_type", JWT_BEARER)], &for_portal[..]].concat();
+        let at_portal = kit.post_form(WEB, "/token", &for_portal).await.ok().member("access_token");
+        kit.list_accounts(&at_portal).await.ok();
+        let (access, refresh) =
+            (tokens["access_token"].as_str().unwrap(), tokens["refresh_token"].as_str().unwrap());
+        let look = async || kit.post_form(WEB, "/introspect", &[("token", access)]).await.ok().json();
+        assert_eq!(look().await["active"], true);
+        trust("other").await;
+        assert_eq!(look().await, json!({"active": false}));
+        assert_eq!(kit.list_accounts(&at_portal).await.status.as_u16(), 401);
+        let refresh = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
+        assert_eq!(refusal(&kit.post_form(WEB, "/token", &refresh).await), (400, "invalid_grant".into()));
+        trust("corp").await;
+        kit.post_form(WEB, "/token", &refresh).await.ok();
         kit.edit_directory(|file| application(file, WEB).consent = true).await;
         let asked = present(WEB, &assertion("4", "web")).await;
         assert_eq!(refusal(&asked), (400, "invalid_grant".into()));

@@ -9,6 +9,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use doorward_core::application::Application;
 use doorward_core::directory::DirectoryFile;
 use doorward_core::ids::IssuerName;
+use doorward_core::scope::Scopes;
 use doorward_core::time::Lifetime;
 use doorward_testkit::{API, Kit, OTHER_API, START, Setup, WEB, add_applications, json_request};
 use doorward_testkit_oidc::{Provider, Said};
@@ -281,7 +282,11 @@ async fn an_access_token_is_exchanged_for_one_of_less() {
     let exchanged = exchange(output.access_token().unwrap()).send().await.unwrap();
     assert_eq!(exchanged.issued_token_type(), Some(ACCESS_TOKEN));
     assert!(exchanged.refresh_token().is_none());
-    assert_eq!(said(exchanged.id_token().unwrap())["aud"], ARN);
+    let id = said(exchanged.id_token().unwrap());
+    assert_eq!((&id["aud"], &id["act"]), (&json!(ARN), &json!({"sub": "web"})));
+    // The first token was good for no identity context.
+    assert!(exchanged.aws_additional_details().is_none());
+    assert_eq!(exchanged.scope(), ["api.read", "openid"]);
     let (before, after) = (said(output.access_token().unwrap()), said(exchanged.access_token().unwrap()));
     assert_eq!((&after["aud"], &after["act"]), (&json!(OTHER_API), &json!({"sub": "web"})));
     assert_eq!(
@@ -297,6 +302,38 @@ async fn an_access_token_is_exchanged_for_one_of_less() {
             "{error:?}"
         );
     }
+}
+
+/// Neither is in an exchange what the first token was not good for, nor is it hidden who acts.
+#[tokio::test]
+async fn an_exchange_tells_no_more_of_a_person_than_the_token_that_was_exchanged() {
+    let with = async |impersonation: bool, scope: &[&str]| {
+        let world = World::with(|setup| {
+            let web = web(&mut setup.directory);
+            web.scopes = web.scopes.union(&Scopes::parse(["sts:identity_context"]).expect("a scope"));
+            web.token_exchange.as_mut().expect("a policy").impersonation = impersonation;
+        })
+        .await;
+        let mut request = world.request(JWT_BEARER).assertion(world.assertion(|_| {}));
+        for one in scope {
+            request = request.scope(*one);
+        }
+        let first = request.send().await.unwrap();
+        let request = world.request(TOKEN_EXCHANGE).subject_token(first.access_token().unwrap());
+        let exchanged = request.subject_token_type(ACCESS_TOKEN).send().await.unwrap();
+        let context = exchanged.aws_additional_details().and_then(|details| details.identity_context());
+        (exchanged.id_token().map(said), context.map(said))
+    };
+    let act = json!({"sub": "web"});
+    assert_eq!(with(false, &["api.read"]).await, (None, None));
+    let (id, context) = with(false, &["api.read", "openid"]).await;
+    assert_eq!((&id.unwrap()["act"], context), (&act, None));
+    let (id, context) = with(false, &["api.read", "sts:identity_context"]).await;
+    assert_eq!((id, &context.unwrap()["act"]), (None, &act));
+    // Whoever may pass for the person does.
+    let (id, context) = with(true, &["api.read"]).await;
+    let context = context.unwrap();
+    assert_eq!((id, &context["sub"], context.get("act")), (None, &json!("ada"), None));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::{TokenRequest, authorization_code, device_code, redeem, refresh_token};
 use crate::application::{Application, ClientAuthentication};
 use crate::client::{GrantType, Registration};
+use crate::consent::Consent;
 use crate::directory::{Departures, Directory, DirectoryFile, Group, Person};
 use crate::fixtures::{
     Asker, CHALLENGE, NOW, REDIRECT_URI, REQUEST, Rows, SESSION, TestStore, approved_by, block_on, code,
@@ -83,8 +84,24 @@ fn redeemed(
     terms: &Terms,
     request: &TokenRequest<'_>,
 ) -> (Result<Issued, Refusal>, TestStore) {
+    redeemed_with(Some(("openid api.read", &[API, OTHER_API])), artefact, terms, request)
+}
+
+/// The same, where this is kept of what ann agreed to.
+fn redeemed_with(
+    kept: Option<(&str, &[&str])>,
+    artefact: Artefact,
+    terms: &Terms,
+    request: &TokenRequest<'_>,
+) -> (Result<Issued, Refusal>, TestStore) {
     let granted = scopes("openid api.read");
-    let rows = Rows::with_people()
+    let mut rows = Rows::with_people();
+    if let Some((text, audiences)) = kept {
+        let audiences = audiences.iter().map(|&uri| uri.into()).collect();
+        let consent = Consent { scopes: scopes(text), audiences, given_at: NOW };
+        rows.consents.insert(person("ann"), (1, [(application().client_id, consent)].into()));
+    }
+    let rows = rows
         .with(Session {
             holder: Holder::Client { id: client(), name: "Web".into() },
             scopes: granted.clone(),
@@ -141,6 +158,31 @@ fn ledger_17_every_grant_asks_who_may_use_the_application() {
             }
         }
     }
+}
+
+// Holds: ledger-09
+#[test]
+fn what_was_withdrawn_before_a_session_began_begins_none() {
+    let all = Terms::default();
+    for artefact in [Artefact::Code, Artefact::Device] {
+        let with = |kept, scope| {
+            let (asking, unasked) = (asker(|_| {}), asker(|app| app.consent = false));
+            let (reply, store) = redeemed_with(kept, artefact, &all, &asking.asks(scope, later(9)));
+            assert_eq!(reply.is_ok(), store.commits() == 1, "{artefact:?}");
+            assert!(redeemed_with(kept, artefact, &all, &unasked.asks(scope, later(9))).0.is_ok());
+            reply.map(|issued| issued.scopes)
+        };
+        let both: &[&str] = &[API, OTHER_API];
+        assert_eq!(with(Some(("openid api.read", both)), ""), Ok(scopes("openid api.read")));
+        assert_eq!(with(None, ""), Err(Refusal::ConsentRequired), "{artefact:?}");
+        assert_eq!(with(Some(("openid", both)), ""), Err(Refusal::ConsentRequired));
+        // The session would have more than this token.
+        assert_eq!(with(Some(("openid", both)), "openid"), Err(Refusal::ConsentRequired));
+        assert_eq!(with(Some(("openid api.read", &[API])), ""), Err(Refusal::ConsentRequired));
+    }
+    // Those of a session that began are ended with it, and not asked about.
+    let refreshed = redeemed_with(None, Artefact::Refresh, &all, &asker(|_| {}).asks("", later(9)));
+    assert!(refreshed.0.is_ok());
 }
 
 #[test]
@@ -214,6 +256,21 @@ fn a_refused_request_leaves_the_refresh_token_as_it_was() {
     assert_eq!((reply, store.commits()), (Err(Refusal::InvalidScope), 0));
 }
 
+#[test]
+fn a_session_whose_resources_were_all_taken_away_is_for_nothing() {
+    let left = |audiences: &[&str], granted: &[&str]| {
+        let asker = asker(|app| app.audiences = audiences.iter().map(|&uri| uri.into()).collect());
+        let (reply, store) = redeemed(Artefact::Refresh, &terms(granted, None), &asker.asks("", later(9)));
+        assert_eq!(reply.is_ok(), store.commits() == 1);
+        reply.map(|issued| issued.audiences.join(" "))
+    };
+    assert_eq!(left(&[OTHER_API], &[API]), Err(Refusal::InvalidTarget));
+    assert_eq!(left(&[], &[API]), Err(Refusal::InvalidTarget));
+    assert_eq!(left(&[API], &[API, OTHER_API]), Ok(API.into()));
+    // This server alone, of whom never another was asked for.
+    assert_eq!(left(&[], &[]), Ok(String::new()));
+}
+
 fn some_of(all: &'static [&'static str]) -> impl Strategy<Value = Vec<&'static str>> {
     proptest::sample::subsequence(all, 0..=all.len())
 }
@@ -255,6 +312,7 @@ proptest! {
             prop_assert!(agreed.is_empty() || agreed.contains(&uri), "{uri}");
             prop_assert!(resources.is_empty() || resources.contains(&uri), "{uri}");
         }
+        prop_assert!(agreed.is_empty() || !issued.audiences.is_empty(), "it would be for this server");
         let session = &store.rows().sessions[&SESSION];
         prop_assert!(issued.access_expires_at <= session.expires_at);
         prop_assert!(issued.expires_in <= lifetime);

@@ -66,7 +66,7 @@ impl Grant for Redeem<'_> {
     const TYPE: GrantType = GrantType::AuthorizationCode;
     const UNKNOWN: Refusal = Refusal::InvalidGrant;
     const EXPIRED: Refusal = Refusal::InvalidGrant;
-    const ASKED: bool = true;
+    const GOES_ON: bool = false;
 
     async fn load(&self, store: &dyn Store) -> Result<Option<FoundCode>, Outage> {
         let session = store.session(self.code.id.into()).await?;

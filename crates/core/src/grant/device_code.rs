@@ -164,7 +164,7 @@ impl Grant for Redeem {
     const TYPE: GrantType = GrantType::DeviceCode;
     const UNKNOWN: Refusal = Refusal::InvalidGrant;
     const EXPIRED: Refusal = Refusal::ExpiredToken;
-    const ASKED: bool = true;
+    const GOES_ON: bool = false;
 
     async fn load(&self, store: &dyn Store) -> Result<Option<DeviceRequest>, Outage> {
         store.device_request(self.id).await

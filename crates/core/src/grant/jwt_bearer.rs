@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::client::GrantType;
 use crate::directory::Directory;
 use crate::grant::{Approval, Found, Grant, TokenRequest};
-use crate::ids::{ClientId, OnceId, PersonId, SessionId};
+use crate::ids::{ClientId, IssuerName, OnceId, PersonId, SessionId};
 use crate::refusal::Refusal;
 use crate::session::Terms;
 use crate::store::{Outage, Store};
@@ -19,6 +19,8 @@ use crate::verdict::{Change, Event, Issued, Verdict};
 pub struct Assertion {
     /// The application that accepts its issuer and its audience.
     pub client: ClientId,
+    /// Whose it is, as the configuration names it.
+    pub issuer: IssuerName,
     /// Whom it is about.
     pub person: Named,
     /// When the issuer said so: the person had proved who they are to the issuer by then.
@@ -74,7 +76,7 @@ impl Grant for Redeem<'_> {
     const TYPE: GrantType = GrantType::JwtBearer;
     const UNKNOWN: Refusal = Refusal::InvalidGrant;
     const EXPIRED: Refusal = Refusal::InvalidGrant;
-    const ASKED: bool = false;
+    const GOES_ON: bool = false;
 
     async fn load(&self, store: &dyn Store) -> Result<Option<FoundAssertion>, Outage> {
         let directory = store.directory().await?;
@@ -89,6 +91,13 @@ impl Grant for Redeem<'_> {
             return Verdict::answer(Err(Refusal::InvalidGrant));
         }
         let begin = || {
+            // A client that proves nothing is whoever holds the assertion, and nobody was asked about a tool.
+            let application = request.client.application().filter(|_| !request.client.is_public());
+            let application = application.ok_or(Refusal::UnauthorizedClient)?;
+            let issuer = &found.assertion.issuer;
+            if !application.trusts(issuer) {
+                return Err(Refusal::InvalidGrant);
+            }
             // Frozen here, as if they had been approved: nobody was asked for more.
             let granted = request.client.registration().scopes.narrow(&request.scopes)?;
             let approval = Approval {
@@ -96,7 +105,11 @@ impl Grant for Redeem<'_> {
                 person: &found.person,
                 granted: &granted,
                 authenticated_at: found.assertion.issued_at,
-                terms: Some(Arc::new(Terms { audiences: request.audiences.clone(), ..Terms::default() })),
+                terms: Some(Arc::new(Terms {
+                    audiences: request.audiences.clone(),
+                    issuer: Some(issuer.clone()),
+                    ..Terms::default()
+                })),
             };
             approval.start(request)
         };

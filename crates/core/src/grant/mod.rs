@@ -18,7 +18,7 @@ use crate::secret::KeyThumbprint;
 use crate::session::{Holder, Session, SessionState, Terms};
 use crate::store::{CommitError, Outage, Store};
 use crate::time::{Lifetimes, Timestamp};
-use crate::verdict::{Event, Issued, Verdict};
+use crate::verdict::{Change, Event, Issued, Verdict};
 
 #[cfg(test)]
 mod application_tests;
@@ -107,9 +107,9 @@ pub trait Grant: Sync {
     const UNKNOWN: Refusal;
     /// The refusal for an artefact that has expired.
     const EXPIRED: Refusal;
-    /// Whether the person was asked before there was such an artefact. If not, what they agreed to another time must cover
-    /// what is issued, unless the application's people are not asked.
-    const ASKED: bool;
+    /// Whether it goes on with a session, which ends when the person withdraws what they agreed to. If it begins one, what is
+    /// kept of that must still cover it: what was withdrawn meanwhile was not agreed to.
+    const GOES_ON: bool;
 
     /// Reads what the artefact leads to.
     fn load(&self, store: &dyn Store) -> impl Future<Output = Result<Option<Self::Found>, Outage>> + Send;
@@ -154,7 +154,7 @@ impl<G: Grant> Decision for Redemption<'_, G> {
         let person = found.as_ref().and_then(|found| found.person()).map(|(person, _)| person);
         let standing = Standing::load(store, self.request.sources, person).await?;
         let kept = match person {
-            Some(person) if !G::ASKED => Kept::load(store, person).await?,
+            Some(person) if !G::GOES_ON => Kept::load(store, person).await?,
             Some(_) | None => Kept::default(),
         };
         Ok((found, standing, kept))
@@ -167,8 +167,14 @@ impl<G: Grant> Decision for Redemption<'_, G> {
         };
         let verdict = self.grant.decide(found, self.request);
         match (&verdict.reply, principal) {
-            (Ok(issued), Some(principal)) if !G::ASKED => {
-                let agreed = Agreed { scopes: &issued.scopes, audiences: &issued.audiences };
+            (Ok(issued), Some(principal)) if !G::GOES_ON => {
+                // The first token may have less than the session that begins with it.
+                let session = verdict.changes.iter().find_map(|change| match change {
+                    Change::StartSession(session) => Some(session),
+                    _ => None,
+                });
+                let scopes = session.map_or(&issued.scopes, |session| &session.scopes);
+                let agreed = Agreed { scopes, audiences: &issued.audiences };
                 match consented(self.request, &agreed, &principal, kept) {
                     Ok(()) => verdict,
                     Err(refusal) => Verdict::answer(Err(refusal)),
@@ -228,7 +234,8 @@ fn proves_a_key(request: &TokenRequest<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a person who is not there to be asked agreed to this before, or need not be asked. Of a tool nobody can say that.
+/// Whether a person who is not there to be asked agreed to this before, or need not be asked. Nothing is kept of tools: their
+/// people are asked each time.
 ///
 /// # Errors
 /// [`Refusal::ConsentRequired`] if not.
@@ -238,7 +245,7 @@ fn consented(
     principal: &Principal,
     kept: &Kept,
 ) -> Result<(), Refusal> {
-    let covered = request.client.application().is_some_and(|application| {
+    let covered = request.client.application().is_none_or(|application| {
         !application.consent || kept.covers(&application.client_id, agreed, principal, request.now)
     });
     if covered { Ok(()) } else { Err(Refusal::ConsentRequired) }

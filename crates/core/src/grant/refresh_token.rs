@@ -57,7 +57,7 @@ impl Grant for Redeem {
     const TYPE: GrantType = GrantType::RefreshToken;
     const UNKNOWN: Refusal = Refusal::InvalidRefreshToken;
     const EXPIRED: Refusal = Refusal::InvalidRefreshToken;
-    const ASKED: bool = true;
+    const GOES_ON: bool = true;
 
     async fn load(&self, store: &dyn Store) -> Result<Option<Session>, Outage> {
         store.session(self.session).await
@@ -82,6 +82,10 @@ impl Grant for Redeem {
             }
         };
         if !holds_key(session.terms.as_ref().and_then(|terms| terms.dpop_key), request) {
+            return Verdict::answer(Err(Refusal::InvalidRefreshToken));
+        }
+        let application = request.client.application();
+        if !application.is_none_or(|application| application.stands_by(session.terms.as_deref())) {
             return Verdict::answer(Err(Refusal::InvalidRefreshToken));
         }
         let scopes = match session.scopes.narrow(&request.scopes) {

@@ -27,7 +27,10 @@ pub const MOST_ACTORS: usize = 5;
 pub struct Source {
     /// To which application it was given; none if to a tool that registered itself.
     pub application: Option<ApplicationId>,
-    /// The session that it dies with; none if it is about that application itself.
+    /// Which application it is about, if it is about one and not about a person: another than that it was given to, when it
+    /// came of an exchange itself.
+    pub subject: Option<ApplicationId>,
+    /// The session that it dies with; none if it is about an application.
     pub session: Option<SessionId>,
     /// What it may do.
     pub scopes: Scopes,
@@ -87,6 +90,12 @@ fn unacceptable() -> Refusal {
     Refusal::InvalidRequest("subject_token is not one that this application may exchange".into())
 }
 
+/// Whether the application that holds a session stands by it, if it is one.
+fn goes_on(session: &Session, standing: &Standing) -> bool {
+    let holder = session.holder.client().and_then(|holder| standing.directory().application_of(holder));
+    holder.is_none_or(|holder| holder.stands_by(session.terms.as_deref()))
+}
+
 impl Exchange<'_> {
     fn exchange(&self, snapshot: &Snapshot) -> Result<(AccessOnly, Event), Refusal> {
         let TokenRequest { client, now, lifetimes, dpop_key, .. } = self.request;
@@ -111,8 +120,12 @@ impl Exchange<'_> {
         let lifetime = client.access_token_lifetime(lifetimes);
         let mut expires_at = now.plus(lifetime).min(self.source.expires_at);
         let subject = match (self.source.session, &snapshot.session) {
-            (None, _) => Subject::Application(from.client_id.clone()),
-            (Some(_), Some(session)) if session.is_live(*now) => {
+            (None, _) => {
+                let subject = self.source.subject.as_ref().ok_or_else(unacceptable)?;
+                let subject = snapshot.standing.directory().application(subject).ok_or_else(unacceptable)?;
+                Subject::Application(subject.client_id.clone())
+            }
+            (Some(_), Some(session)) if session.is_live(*now) && goes_on(session, &snapshot.standing) => {
                 let person = (&session.person, session.authenticated_at);
                 let principal =
                     admitted(client, &snapshot.standing, person, *now).ok_or_else(unacceptable)?;

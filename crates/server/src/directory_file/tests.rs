@@ -469,7 +469,7 @@ fn application() -> impl Strategy<Value = Application> {
             }),
             audiences: audiences.0,
             trusted_issuers: if asserts { vec![accepted] } else { Vec::new() },
-            iam_principals: if confidential { vec!["arn:aws:iam::*:role/*".to_owned()] } else { Vec::new() },
+            iam_principals: if confidential { vec!["arn:aws:iam::1:role/*".to_owned()] } else { Vec::new() },
             grants,
             client_id: id,
         }

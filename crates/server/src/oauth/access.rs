@@ -159,10 +159,12 @@ pub(super) async fn live(
         .map(|principal| (session, holder, principal)))
 }
 
-/// Whether the client that holds a session may still have it.
+/// Whether the application that holds a session, if it is one, is there, is for the person, and stands by it.
 pub(crate) fn is_still_held(session: &Session, holder: ClientId, principal: &Principal) -> bool {
     match principal.directory().application_of(holder) {
-        Some(application) => admits(application, principal),
+        Some(application) => {
+            admits(application, principal) && application.stands_by(session.terms.as_deref())
+        }
         // A registered tool's session has no terms: one that does is that of an application that was removed.
         None => session.terms.is_none(),
     }

@@ -147,8 +147,10 @@ impl<'a> AccessToken<'a> {
         }
         let base = app.site.base();
         let mut audiences = issued.audiences.clone();
-        // Whoever asks for certain resources gets a token for those alone.
-        let for_userinfo = issued.scopes.contains("openid") && request.audiences.is_empty();
+        // Whoever asks for certain resources, then or now, gets a token for those alone.
+        let asked = issued.terms.as_ref().is_some_and(|terms| !terms.audiences.is_empty())
+            || !request.audiences.is_empty();
+        let for_userinfo = issued.scopes.contains("openid") && !asked;
         if audiences.is_empty() || for_userinfo {
             audiences.push(base.to_owned());
         }
@@ -301,6 +303,8 @@ struct IdClaims<'a> {
     /// Who the person is, for `ProvidedContexts` of STS.
     #[serde(rename = "sts:identity_context", skip_serializing_if = "Option::is_none")]
     identity_context: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Actor>,
     #[serde(flatten)]
     person: PersonClaims,
 }
@@ -312,6 +316,8 @@ pub(crate) struct Beside<'a> {
     pub(crate) nonce: Option<&'a str>,
     /// The answer's identity context.
     pub(crate) identity_context: Option<&'a str>,
+    /// Who acts for the person, the last one first.
+    pub(crate) actors: &'a [String],
 }
 
 /// An ID token.
@@ -347,6 +353,7 @@ impl IdToken {
             at_hash: half_hash(algorithm, access_token.reveal()),
             sid: terms.browser.map(|browser| browser.to_string()),
             identity_context: beside.identity_context,
+            act: Actor::of(beside.actors),
             person: PersonClaims::of(&principal, &issued.scopes),
         };
         Ok(app.signing.sign_jwt(algorithm, ID_TOKEN_TYPE, &claims).await?)

@@ -5,6 +5,7 @@ use doorward_core::grant::token_exchange::{Exchange, Source};
 use doorward_core::grant::{AccessOnly, TokenRequest, settle};
 use doorward_core::ids::ApplicationId;
 use doorward_core::refusal::Refusal;
+use doorward_core::scope::Scopes;
 use doorward_core::secret::AccessToken;
 
 use super::access::{self, Good};
@@ -12,6 +13,14 @@ use crate::app::App;
 use crate::audit;
 use crate::limits::Call;
 use crate::op::{Caller, Failure};
+
+/// What came of an exchange.
+pub(crate) struct Exchanged {
+    /// The new token.
+    pub(crate) token: AccessOnly,
+    /// What the first one could do.
+    pub(crate) had: Scopes,
+}
 
 /// Exchanges a token.
 ///
@@ -24,7 +33,7 @@ pub(crate) async fn exchange(
     request: &TokenRequest<'_>,
     subject_token: &AccessToken,
     actor_token: Option<&AccessToken>,
-) -> Result<AccessOnly, Failure<Refusal>> {
+) -> Result<Exchanged, Failure<Refusal>> {
     app.limits.call(Call::Token(caller.address))?;
     request.client.may_use(GrantType::TokenExchange)?;
     let subject = good(app, caller, "subject_token", subject_token).await?;
@@ -38,6 +47,10 @@ pub(crate) async fn exchange(
     }
     let source = Source {
         application: subject.client_id.as_deref().and_then(|id| ApplicationId::parse(id).ok()),
+        subject: match subject.principal {
+            None => ApplicationId::parse(&*subject.subject).ok(),
+            Some(_) => None,
+        },
         session: subject.session,
         scopes: subject.scopes,
         expires_at: subject.expires_at,
@@ -46,7 +59,7 @@ pub(crate) async fn exchange(
     let exchange = Exchange { source: &source, names_actor: actor_token.is_some(), request };
     let settled = settle(&*app.store, &exchange).await?;
     audit::record(settled.event.as_ref(), caller.address);
-    Ok(settled.reply?)
+    Ok(Exchanged { token: settled.reply?, had: source.scopes })
 }
 
 async fn good(app: &App, caller: &Caller, name: &str, token: &AccessToken) -> Result<Good, Failure<Refusal>> {

@@ -32,6 +32,7 @@ pub(crate) async fn redeem_assertion(
     let (issuer, asserted) = app.issuers.verify(application, assertion.reveal(), caller.now).await?;
     let assertion = Assertion {
         client: request.client.id(),
+        issuer: issuer.settings().name.clone(),
         person: asserted.person,
         issued_at: asserted.issued_at,
         expires_at: asserted.expires_at,

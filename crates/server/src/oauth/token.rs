@@ -63,8 +63,8 @@ async fn run(
             answer_with(app, caller, &authenticated, &request, &redeemed).await
         }
         Grant::TokenExchange { subject_token, actor_token } => {
-            let token = exchange(app, caller, &request, subject_token, actor_token.as_ref()).await?;
-            alone(app, caller, &authenticated, &token, Some(ACCESS_TOKEN_TYPE)).await
+            let exchanged = exchange(app, caller, &request, subject_token, actor_token.as_ref()).await?;
+            alone(app, caller, &authenticated, &exchanged.token, Some(ACCESS_TOKEN_TYPE)).await
         }
         Grant::ClientCredentials => {
             app.limits.call(Call::Token(caller.address))?;

@@ -22,9 +22,9 @@ use crate::http::received::Received;
 use crate::http::{answer, api};
 use crate::iam::{self, Principal, Unknown};
 use crate::limits::Call;
-use crate::oauth::claims::{AccessToken, Beside, IdToken};
+use crate::oauth::claims::{AccessToken, Actor, Beside, IdToken};
 use crate::oauth::client::Authenticated;
-use crate::oauth::exchange::exchange;
+use crate::oauth::exchange::{Exchanged, exchange};
 use crate::oauth::jwt_bearer::redeem_assertion;
 
 /// What the model adds to an application's scopes. They decide what is in the answer, and are in no token.
@@ -146,19 +146,22 @@ async fn run(app: &App, received: Received) -> Result<Vec<u8>, Fault> {
                 redeemed => redeemed?,
             };
             let with_id_token = matches!(artefact, Artefact::AuthorizationCode { .. });
-            asking.answer(&redeemed, with_id_token, None).await
+            asking.answer(&redeemed, with_id_token, &Made::default()).await
         }
         Grant::JwtBearer(assertion) => {
             let redeemed = redeem_assertion(app, &caller, &request, assertion).await?;
-            asking.answer(&redeemed, true, None).await
+            asking.answer(&redeemed, true, &Made::default()).await
         }
         Grant::TokenExchange(subject_token) => {
-            let token = exchange(app, &caller, &request, subject_token, None).await?;
+            let Exchanged { token, had } = exchange(app, &caller, &request, subject_token, None).await?;
+            let asked = asked.within(&had, &authenticated);
+            let asking = Asking { asked: &asked, ..asking };
             let access_token = AccessToken::alone(app, &caller, &authenticated, &token).make(app).await;
             let access_token = access_token.map_err(Failure::from)?;
             match token.issued() {
                 Some(issued) => {
-                    asking.answer(&Redeemed { issued, nonce: None }, true, Some(access_token)).await
+                    let made = Made { access_token: Some(access_token), actors: token.actors };
+                    asking.answer(&Redeemed { issued, nonce: None }, true, &made).await
                 }
                 None => Ok(asking.encode(&access_token, token.expires_in, &token.scopes, &Extras::default())),
             }
@@ -206,6 +209,21 @@ impl Asked {
         Ok(Self { scopes, of_the_answer })
     }
 
+    /// What there is of that for whoever exchanges a token that could do this: no more of a person than that one had. An
+    /// application that may pass for its person gets the identity context all the same.
+    fn within(&self, had: &Scopes, authenticated: &Authenticated) -> Self {
+        let application = authenticated.client.application();
+        let policy = application.and_then(|application| application.token_exchange.as_ref());
+        let impersonates = policy.is_some_and(|policy| policy.impersonation);
+        let is_left = |scope: &&str| match *scope {
+            OPENID => had.contains(OPENID),
+            IDENTITY_CONTEXT => impersonates || had.contains(IDENTITY_CONTEXT),
+            _ => true,
+        };
+        let of_the_answer = self.of_the_answer.iter().copied().filter(is_left).collect();
+        Self { scopes: self.scopes.clone(), of_the_answer }
+    }
+
     fn wants(&self, scope: &str) -> bool {
         self.of_the_answer.contains(&scope)
     }
@@ -220,6 +238,14 @@ struct Asking<'a> {
     request: &'a TokenRequest<'a>,
 }
 
+/// What an exchange made already.
+#[derive(Default)]
+struct Made {
+    access_token: Option<secret::AccessToken>,
+    /// Who acts for the person, the last one first.
+    actors: Vec<String>,
+}
+
 /// What may be in an answer beside the access token.
 #[derive(Default)]
 struct Extras {
@@ -230,30 +256,28 @@ struct Extras {
 
 impl Asking<'_> {
     /// The answer to what was redeemed, with an access token that was made already, if it was.
-    async fn answer(
-        &self,
-        redeemed: &Redeemed,
-        with_id_token: bool,
-        made: Option<secret::AccessToken>,
-    ) -> Result<Vec<u8>, Fault> {
+    async fn answer(&self, redeemed: &Redeemed, with_id_token: bool, made: &Made) -> Result<Vec<u8>, Fault> {
         let Self { app, caller, authenticated, .. } = *self;
         let Redeemed { issued, nonce } = redeemed;
-        let access_token = if let Some(access_token) = made {
-            access_token
+        let access_token = if let Some(access_token) = &made.access_token {
+            access_token.clone()
         } else {
             let token = AccessToken::of(app, caller, authenticated, self.request, issued).make(app).await;
             token.map_err(Failure::from)?
         };
         let mut extras = Extras::default();
         if self.asked.wants(IDENTITY_CONTEXT) {
-            extras.identity_context = Some(self.identity_context(issued).await?);
+            extras.identity_context = Some(self.identity_context(issued, &made.actors).await?);
         }
         if with_id_token && (self.asked.wants(OPENID) || issued.scopes.contains(OPENID)) {
-            let beside =
-                Beside { nonce: nonce.as_deref(), identity_context: extras.identity_context.as_deref() };
+            let beside = Beside {
+                nonce: nonce.as_deref(),
+                identity_context: extras.identity_context.as_deref(),
+                actors: &made.actors,
+            };
             let audience = Authenticated { client_id: self.arn().to_owned(), ..authenticated.clone() };
-            let made = IdToken::make(app, caller, &audience, issued, beside, &access_token).await;
-            extras.id_token = Some(made?);
+            let id_token = IdToken::make(app, caller, &audience, issued, beside, &access_token).await;
+            extras.id_token = Some(id_token?);
         }
         extras.refresh_token =
             issued.refresh_generation.map(|generation| app.tokens.refresh_token(issued.session, generation));
@@ -292,7 +316,7 @@ impl Asking<'_> {
     }
 
     /// Who the person is, for an STS that asks this server's keys about it.
-    async fn identity_context(&self, issued: &Issued) -> Result<String, Failure<Refusal>> {
+    async fn identity_context(&self, issued: &Issued, actors: &[String]) -> Result<String, Failure<Refusal>> {
         #[derive(Serialize)]
         struct Context<'a> {
             iss: &'a str,
@@ -301,6 +325,8 @@ impl Asking<'_> {
             exp: i64,
             iat: i64,
             client_id: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            act: Option<Actor>,
         }
         let context = Context {
             iss: self.app.site.base(),
@@ -309,6 +335,7 @@ impl Asking<'_> {
             exp: issued.access_expires_at.seconds(),
             iat: self.caller.now.seconds(),
             client_id: self.arn(),
+            act: Actor::of(actors),
         };
         let algorithm = self.authenticated.signing_algorithm();
         Ok(self.app.signing.sign_jwt(algorithm, CONTEXT_TYPE, &context).await?)

@@ -10,7 +10,7 @@ use doorward_core::directory::{Departures, Directory, DirectoryFile, Person};
 use doorward_core::federated::{FederatedPerson, Sources};
 use doorward_core::grant::TokenRequest;
 use doorward_core::ids::{
-    ApplicationId, ClientId, DeviceRequestId, GroupName, OnceId, PersonId, SessionId, SourceName,
+    ApplicationId, ClientId, DeviceRequestId, GroupName, IssuerName, OnceId, PersonId, SessionId, SourceName,
 };
 use doorward_core::scope::Scopes;
 use doorward_core::secret::{KeyThumbprint, UserCodeHash};
@@ -107,6 +107,7 @@ pub fn terms() -> Terms {
         browser: Some(session_id(99)),
         amr: vec!["pwd".into(), "otp".into()],
         acr: Some("urn:example:gold".into()),
+        issuer: Some(IssuerName::parse("corp").expect("a name")),
     }
 }
 

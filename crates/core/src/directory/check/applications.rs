@@ -208,6 +208,9 @@ impl Looking<'_> {
                 if application.grants.contains(&GrantType::ClientCredentials) {
                     self.wrong("grants", "must not have client_credentials when authentication is none");
                 }
+                if application.grants.contains(&GrantType::JwtBearer) {
+                    self.wrong("grants", "must not have jwt-bearer when authentication is none");
+                }
             }
             ClientAuthentication::ClientSecretBasic | ClientAuthentication::ClientSecretPost => {
                 unneeded("keys", keys, "belong to authentication = \"private_key_jwt\"");
@@ -395,7 +398,12 @@ impl Looking<'_> {
                 return Err("must be 1 to 2048 ASCII characters without spaces");
             }
             // A `*` in the place of that would be everybody who has keys.
-            if principal.starts_with("arn:") { Ok(()) } else { Err("must begin with arn:") }
+            if !principal.starts_with("arn:") {
+                return Err("must begin with arn:");
+            }
+            // And in that of the partition or the account, everybody who has an account somewhere.
+            let star = principal.split(':').take(5).any(|part| part.contains('*'));
+            if star { Err("must have * in the sixth part alone, the name in its account") } else { Ok(()) }
         });
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::application::Application;
+use crate::application::{AcceptedIssuer, Application, ClientAuthentication};
 use crate::client::Registration;
 use crate::consent::Consent;
 use crate::directory::{Departures, DirectoryFile, Person};
@@ -15,10 +15,15 @@ use crate::session::{Holder, Session, SessionState};
 const ONCE: OnceId = OnceId::from_bytes([8; 16]);
 const API: &str = "https://api.example";
 
+fn corp() -> IssuerName {
+    IssuerName::parse("corp").unwrap()
+}
+
 /// An application that accepts assertions, of people who are not asked.
 fn accepting() -> Application {
     Application {
         grants: vec![GrantType::JwtBearer, GrantType::RefreshToken],
+        trusted_issuers: vec![AcceptedIssuer { issuer: corp(), audiences: vec!["wiki".into()] }],
         consent: false,
         ..application()
     }
@@ -33,6 +38,7 @@ fn asker(edit: impl FnOnce(&mut Application)) -> Asker {
 fn about(name: Named) -> Assertion {
     Assertion {
         client: ClientId::of_application(&application().client_id),
+        issuer: corp(),
         person: name,
         issued_at: NOW,
         expires_at: later(300),
@@ -97,7 +103,7 @@ fn an_assertion_begins_a_session_and_is_used_with_it() {
         generation: 0,
         rotated_at: later(10),
         state: SessionState::Live,
-        terms: Some(Arc::new(Terms::default())),
+        terms: Some(Arc::new(Terms { issuer: Some(corp()), ..Terms::default() })),
     };
     assert_eq!(rows.sessions[&SESSION], started);
     assert!(rows.used.contains(&ONCE));
@@ -170,6 +176,34 @@ fn ledger_17_an_application_that_is_not_for_the_person_gets_nothing() {
         application.people = vec![person("zed")];
     });
     assert_eq!(reply(&people(), &ann(), &asker, ""), Err(Refusal::InvalidGrant));
+}
+
+#[test]
+fn only_an_application_that_proves_who_it_is_presents_one() {
+    let public = asker(|application| application.authentication = ClientAuthentication::None);
+    let store = people();
+    assert_eq!(reply(&store, &ann(), &public, ""), Err(Refusal::UnauthorizedClient));
+    // The assertion is as good as before.
+    assert!(reply(&store, &ann(), &asker(|_| {}), "").is_ok());
+}
+
+#[test]
+fn a_session_ends_with_the_trust_in_whose_word_it_began_with() {
+    let (store, trusting) = (people(), asker(|_| {}));
+    reply(&store, &ann(), &trusting, "").unwrap();
+    let refresh = |asker: &Asker| {
+        let token = crate::grant::refresh_token::Redeem { session: SESSION, generation: 0 };
+        block_on(redeem(&store, &token, &asker.asks("", later(20)))).unwrap().reply
+    };
+    let other = asker(|application| {
+        application.trusted_issuers[0].issuer = IssuerName::parse("other").unwrap();
+    });
+    let none = asker(|application| application.trusted_issuers.clear());
+    for distrusting in [&other, &none] {
+        assert_eq!(refresh(distrusting), Err(Refusal::InvalidRefreshToken));
+        assert_eq!(reply(&people(), &ann(), distrusting, ""), Err(Refusal::InvalidGrant));
+    }
+    assert!(refresh(&trusting).is_ok());
 }
 
 #[test]

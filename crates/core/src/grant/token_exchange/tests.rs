@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 
 use super::*;
-use crate::application::{ClientAuthentication, ScopeDescription, TokenExchangePolicy};
+use crate::application::{AcceptedIssuer, ClientAuthentication, ScopeDescription, TokenExchangePolicy};
 use crate::client::Registration;
 use crate::consent::Consent;
 use crate::directory::{Departures, Directory};
@@ -12,9 +12,9 @@ use crate::fixtures::{
     scopes, session,
 };
 use crate::grant::{Settled, settle};
-use crate::ids::ClientId;
+use crate::ids::{ClientId, IssuerName};
 use crate::secret::KeyThumbprint;
-use crate::session::{EndReason, Holder, SessionState};
+use crate::session::{EndReason, Holder, SessionState, Terms};
 
 const LEDGER: &str = "https://ledger.example";
 const MAIL: &str = "https://mail.example";
@@ -60,6 +60,7 @@ fn policy(edit: impl FnOnce(&mut TokenExchangePolicy)) -> Asker {
 fn source() -> Source {
     Source {
         application: Some(id("wiki")),
+        subject: None,
         session: Some(SESSION),
         scopes: scopes("openid email offline_access"),
         expires_at: later(1800),
@@ -127,8 +128,21 @@ fn an_application_acts_for_whom_it_was_given_a_token_of() {
 
 #[test]
 fn an_applications_own_token_is_exchanged_as_its_own() {
-    let own = Source { session: None, ..source() };
+    let own = Source { session: None, subject: Some(id("wiki")), ..source() };
     assert_eq!(good(&own, &asker(|_| {})).subject, Subject::Application(id("wiki")));
+}
+
+#[test]
+fn a_second_exchange_is_about_whom_the_first_was_about() {
+    let about = |subject| {
+        let source = Source { session: None, subject, actors: vec!["wiki".into()], ..source() };
+        reply(rows(), &source, &asker(|_| {}), "").map(|token| (token.subject, token.actors.join(" ")))
+    };
+    let gateways = (Subject::Application(id("gateway")), "gateway wiki".to_owned());
+    assert_eq!(about(Some(id("gateway"))), Ok(gateways));
+    for nobody in [None, Some(id("removed"))] {
+        assert_eq!(about(nobody), Err(unacceptable()));
+    }
 }
 
 // Holds: rfc8693-5-delegation
@@ -194,6 +208,26 @@ fn a_token_dies_with_its_session_and_its_person() {
         application.people = vec![person("zed")];
     });
     assert_eq!(reply(rows(), &source(), &of_others, ""), Err(unacceptable()));
+}
+
+#[test]
+fn a_session_that_an_issuer_spoke_for_is_exchanged_while_its_application_trusts_that_one() {
+    let corp = IssuerName::parse("corp").unwrap();
+    let terms = Terms { issuer: Some(corp.clone()), ..Terms::default() };
+    let with = |trusted: Vec<AcceptedIssuer>| {
+        let mut rows = rows();
+        let mut file = rows.directory.file().clone();
+        if !trusted.is_empty() {
+            file.applications[0].grants.push(GrantType::JwtBearer);
+        }
+        file.applications[0].trusted_issuers = trusted;
+        rows.directory = Arc::new(Directory::new(file, Departures::new(), 1).unwrap());
+        let held = rows.sessions[&SESSION].clone();
+        let rows = rows.with(Session { terms: Some(Arc::new(terms.clone())), ..held });
+        reply(rows, &source(), &asker(|_| {}), "")
+    };
+    assert!(with(vec![AcceptedIssuer { issuer: corp.clone(), audiences: vec!["wiki".into()] }]).is_ok());
+    assert_eq!(with(vec![]), Err(unacceptable()));
 }
 
 #[test]
@@ -303,9 +337,11 @@ proptest! {
         (ends, now) in (0..40_000_u32, 0..30_000_u32),
         actors in vec(prop_oneof![Just("gateway"), Just("a"), Just("b")], 0..7),
         (names_actor, impersonation, own) in (any::<bool>(), any::<bool>(), any::<bool>()),
+        about in prop_oneof![Just("wiki"), Just("gateway")],
     ) {
         let source = Source {
             application: Some(id("wiki")),
+            subject: own.then(|| id(about)),
             session: (!own).then_some(SESSION),
             scopes: set(&had),
             expires_at: later(ends),
@@ -320,6 +356,12 @@ proptest! {
         let request = TokenRequest { audiences: texts(&wanted), ..asker.asks(&asked.join(" "), later(now)) };
         let Ok(token) = settled(rows(), &source, names_actor, &request).reply else { return Ok(()) };
 
+        match &token.subject {
+            Subject::Person { person: who, session, .. } => {
+                prop_assert!(!own && *who == person("ann") && *session == SESSION);
+            }
+            Subject::Application(who) => prop_assert!(own && *who == id(about)),
+        }
         prop_assert!(!token.scopes.is_empty() && !token.scopes.allow_account_access());
         prop_assert!(token.scopes.is_subset(&source.scopes) && token.scopes.is_subset(&set(&may)));
         prop_assert!(asked.is_empty() || token.scopes.is_subset(&set(&asked)));

@@ -26,7 +26,9 @@ pub(super) async fn ask(page: &Page, registration: &Registration, request: Reque
     let Page { app, caller, visit, .. } = page;
     if let Some(person) = app.auto_approver() {
         let code = code_of(page, &request);
-        let approver = Approver { person, authenticated_at: caller.now, browser: None, was_asked: false };
+        // It agrees to everything, which is kept as if it had been asked.
+        let was_asked = registration.application.as_ref().is_some_and(|application| application.consent);
+        let approver = Approver { person, authenticated_at: caller.now, browser: None, was_asked };
         return approve(page, code, &request, &approver).await;
     }
     if registration.application.is_none() {

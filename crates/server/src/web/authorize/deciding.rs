@@ -121,6 +121,7 @@ pub(super) async fn approve(
             browser: browser.map(sid_of),
             amr: proof.map(|proof| proof.amr.clone()).unwrap_or_default(),
             acr: proof.and_then(|proof| proof.acr.clone()),
+            issuer: None,
         }));
     }
     let code = app.tokens.authorization_code(&Code {

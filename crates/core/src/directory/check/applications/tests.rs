@@ -248,6 +248,8 @@ fn an_application_has_what_its_authentication_takes_and_nothing_else() {
         move |web: &mut Application| {
             (web.authentication, web.secret_hashes) = (None, Vec::new());
             (web.resource, web.iam_principals) = (Option::None, Vec::new());
+            web.trusted_issuers.clear();
+            web.grants.retain(|grant| *grant != GrantType::JwtBearer);
             edit(web);
         }
     };
@@ -263,6 +265,14 @@ fn an_application_has_what_its_authentication_takes_and_nothing_else() {
             |web| web.grants.push(GrantType::ClientCredentials),
             "grants",
             "grants must not have client_credentials",
+        ),
+        (
+            |web| {
+                web.grants.push(GrantType::JwtBearer);
+                web.trusted_issuers = vec![accepted("ci", &["web"])];
+            },
+            "grants",
+            "grants must not have jwt-bearer",
         ),
         (|web| web.resource = Some("urn:a:b".to_owned()), "resource", "resource must not be there"),
         (
@@ -607,10 +617,13 @@ fn assertions_come_from_issuers_and_name_audiences() {
 fn callers_are_named_by_arns() {
     let at = AT.member("iam_principals");
     let long = format!("arn:{}", "x".repeat(2045));
-    for bad in ["", "*", "role/x", "arn:a b", "arn:ü", &long] {
+    let everybodys =
+        ["arn:*", "arn:aws:iam::*:root", "arn:aws:iam::1*:role/x", "arn:*:iam::1:role/x", "arn:aws:*"];
+    for bad in ["", "*", "role/x", "arn:a b", "arn:ü", &long].into_iter().chain(everybodys) {
         mistake(|web| web.iam_principals = texts([bad]), at.element(0), "iam_principals must");
     }
     fine(|web| web.iam_principals = texts([&long[..2048]]));
+    fine(|web| web.iam_principals = texts(["arn:aws:iam::1:*", "arn:aws:sts::1:assumed-role/a:*/*"]));
     let many = |count| numbered(count, |n| format!("arn:aws:iam::{n}:user/x"));
     fine(|web| web.iam_principals = many(50));
     mistake(|web| web.iam_principals = many(51), at, "iam_principals must be 50 at most");
