@@ -5,6 +5,7 @@ use data_encoding::BASE64URL_NOPAD;
 use doorward_core::ids::SessionId;
 use doorward_core::secret::KeyThumbprint;
 use doorward_core::session::Terms;
+use doorward_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::columns::BadColumn;
@@ -25,6 +26,9 @@ struct Column {
     amr: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     acr: Option<String>,
+    /// In milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<i64>,
 }
 
 /// Terms as the column; [`read`] reads them back.
@@ -35,6 +39,7 @@ pub(crate) fn column(terms: &Terms) -> String {
         sid: terms.browser.map(|id| id.to_string()),
         amr: terms.amr.clone(),
         acr: terms.acr.clone(),
+        at: terms.proved_at.map(Timestamp::millis),
     };
     // Texts and lists of texts are JSON whatever they say.
     serde_json::to_string(&column).expect("terms are JSON")
@@ -60,6 +65,7 @@ pub(crate) fn read(text: &str) -> Result<Terms, BadColumn> {
         },
         amr: column.amr,
         acr: column.acr,
+        proved_at: column.at.map(Timestamp::from_millis),
     })
 }
 
@@ -75,7 +81,7 @@ mod tests {
 
     #[test]
     fn terms_are_stored_under_names_that_never_change() {
-        let text = r#"{"aud":["https://api.example.com/"],"jkt":"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk","sid":"42f3a9364c476be30000000000000063","amr":["pwd","otp"],"acr":"urn:example:gold"}"#;
+        let text = r#"{"aud":["https://api.example.com/"],"jkt":"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk","sid":"42f3a9364c476be30000000000000063","amr":["pwd","otp"],"acr":"urn:example:gold","at":1767225600250}"#;
         assert_eq!(column(&terms()), text);
         assert_eq!(read(text).unwrap(), terms());
         assert_eq!(column(&Terms::default()), "{}");

@@ -48,7 +48,8 @@ async fn ten_thousand_token_requests_pass_while_keys_take_turns_five_times() {
         let nodes = if nth % 2 == 0 { [&one, &other] } else { [&other, &one] };
         let requests = (0..AT_ONCE).map(|n| token(nodes[n % 2], WEB));
         // One looks at the store while both answer.
-        let (looked, tokens) = tokio::join!(nodes[0].signing().look(), futures_util::future::join_all(requests));
+        let (looked, tokens) =
+            tokio::join!(nodes[0].signing().look(), futures_util::future::join_all(requests));
         looked.unwrap();
         nodes[1].signing().look().await.unwrap();
         for token in &tokens {

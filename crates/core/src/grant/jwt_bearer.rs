@@ -96,7 +96,11 @@ impl Grant for Redeem<'_> {
                 person: &found.person,
                 granted: &granted,
                 authenticated_at: found.assertion.issued_at,
-                terms: Some(Arc::new(Terms { audiences: request.audiences.clone(), ..Terms::default() })),
+                terms: Some(Arc::new(Terms {
+                    audiences: request.audiences.clone(),
+                    proved_at: Some(found.assertion.issued_at),
+                    ..Terms::default()
+                })),
             };
             approval.start(request)
         };

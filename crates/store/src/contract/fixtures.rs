@@ -107,6 +107,7 @@ pub fn terms() -> Terms {
         browser: Some(session_id(99)),
         amr: vec!["pwd".into(), "otp".into()],
         acr: Some("urn:example:gold".into()),
+        proved_at: Some(Timestamp::from_millis(1_767_225_600_250)),
     }
 }
 

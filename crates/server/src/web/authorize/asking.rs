@@ -14,7 +14,7 @@ use doorward_wire::oauth::authorization::AuthorizationFault;
 
 use super::deciding::{Approver, Asked, DECISION_LIFETIME, approve, not_admitted};
 use super::request::{Expected, Request};
-use super::under_way::{self, UnderWay};
+use super::under_way::{self, UnderWay, is_since};
 use super::{Answered, sent};
 use crate::tokens::About;
 use crate::web::page::Consent;
@@ -39,7 +39,7 @@ pub(super) async fn ask(page: &Page, registration: &Registration, request: Reque
     // Neither who is signed in now will do, nor the same session later.
     let refused = browser.filter(|browser| {
         request.wants_login()
-            || since.is_some_and(|since| browser.session.authenticated_at < since)
+            || since.is_some_and(|since| !is_since(&browser.session, since))
             || !is_expected(&request, browser)
     });
     let (needs_sign_in, not) = match (browser, refused) {

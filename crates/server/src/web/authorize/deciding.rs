@@ -121,6 +121,7 @@ pub(super) async fn approve(
             browser: browser.map(sid_of),
             amr: proof.map(|proof| proof.amr.clone()).unwrap_or_default(),
             acr: proof.and_then(|proof| proof.acr.clone()),
+            proved_at: browser.map_or(Some(authenticated_at), Session::auth_time),
         }));
     }
     let code = app.tokens.authorization_code(&Code {
