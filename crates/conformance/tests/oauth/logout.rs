@@ -245,6 +245,28 @@ async fn whoever_signs_out_here_is_signed_out_there() {
     assert_eq!(world.heard().await.len(), 3);
 }
 
+/// Whatever fails halfway, nobody is told that they are signed out whose applications are not.
+#[tokio::test]
+async fn whoever_could_not_be_signed_out_can_do_it_again() {
+    let world = World::new().await;
+    for more in 0..3 {
+        let mut browser = world.kit.browser().signed_in("ada").await;
+        let web = world.let_in(&mut browser, WEB, "openid").await;
+        let other = world.let_in(&mut browser, OTHER_WEB, "openid").await;
+        let page = browser.get("/start").await.ok();
+        let form = Form::find(page.text(), "/sign-out").unwrap();
+        let before = world.heard().await.len();
+        world.kit.store().fail_writes_after(more);
+        assert!(browser.submit(&form).await.status.is_server_error(), "{more}");
+        world.kit.store().fail(false, false);
+        assert!(is_signed_in(&mut browser).await, "{more}");
+        browser.submit(&form).await.ok();
+        assert!(!is_signed_in(&mut browser).await);
+        assert!(!world.is_in(WEB, &web).await && !world.is_in(OTHER_WEB, &other).await, "{more}");
+        assert_eq!(world.heard().await.len(), before + 2, "each once, {more}");
+    }
+}
+
 #[tokio::test]
 async fn ending_a_session_and_withdrawing_tell_its_application() {
     let world = World::new().await;
