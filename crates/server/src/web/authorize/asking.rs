@@ -111,10 +111,14 @@ async fn must_agree(
     browser: &Browser,
     now: Timestamp,
 ) -> Result<bool, Outage> {
+    // Whatever else is so: that people need not agree to an application does not mean whoever claims to be it.
+    if !is_the_application(application, request) {
+        return Ok(true);
+    }
     if !application.consent {
         return Ok(false);
     }
-    if request.prompt.consent || !is_the_application(application, request) {
+    if request.prompt.consent {
         return Ok(true);
     }
     let kept = Kept::load(&*page.app.store, browser.principal.id()).await?;
@@ -128,7 +132,23 @@ async fn must_agree(
 /// (RFC 8252 section 8.6).
 fn is_the_application(application: &Application, request: &Request) -> bool {
     application.authentication != ClientAuthentication::None
-        || request.destination().redirect_uri.starts_with("https://")
+        || url::Url::parse(request.destination().redirect_uri).is_ok_and(|url| is_elsewhere(&url))
+}
+
+/// Whether it is an `https` address of another machine. A certificate for this one can be had, and trusted, by anybody on it.
+fn is_elsewhere(url: &url::Url) -> bool {
+    url.scheme() == "https"
+        && match url.host() {
+            Some(url::Host::Domain(name)) => {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                name != "localhost" && !name.ends_with(".localhost")
+            }
+            Some(url::Host::Ipv4(address)) => !address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => {
+                !address.is_loopback() && !address.to_ipv4_mapped().is_some_and(|it| it.is_loopback())
+            }
+            None => false,
+        }
 }
 
 /// What the access is for: all that the application may have, unless it asks for less.
@@ -176,4 +196,29 @@ fn question(
         person: browser.principal.shown_name().to_owned(),
     };
     html(app, StatusCode::OK, &template, Some(asked.request.destination().redirect_uri))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_machine_is_elsewhere() {
+        for (uri, elsewhere) in [
+            ("https://app.example/callback", true),
+            ("https://192.0.2.1/callback", true),
+            ("https://localhost.example/callback", true),
+            ("https://localhost/callback", false),
+            ("https://LOCALHOST.:8443/callback", false),
+            ("https://app.localhost/callback", false),
+            ("https://127.0.0.1/callback", false),
+            ("https://127.1.2.3:8443/callback", false),
+            ("https://[::1]/callback", false),
+            ("https://[::ffff:127.0.0.1]/callback", false),
+            ("http://127.0.0.1/callback", false),
+            ("com.example.app:/callback", false),
+        ] {
+            assert_eq!(is_elsewhere(&url::Url::parse(uri).unwrap()), elsewhere, "{uri}");
+        }
+    }
 }
