@@ -120,6 +120,34 @@ async fn ledger_09_what_any_program_can_claim_to_be_is_asked_about_whatever_is_r
     assert!(answer.location_parameter("code").is_some(), "{}", answer.location());
 }
 
+#[tokio::test]
+async fn nobody_is_said_to_vouch_for_what_any_program_can_claim_to_be() {
+    let kit = kit().await;
+    let own = "com.example.app:/callback";
+    kit.edit_directory(|file| {
+        let spa = file.applications.iter_mut().find(|it| it.client_id.as_str() == "spa").unwrap();
+        spa.redirect_uris.push(own.into());
+    })
+    .await;
+    let (vouched, claimed) = ("registered it", "any program can claim to be it");
+    let mut browser = kit.browser().signed_in("ada").await;
+    for (application, redirect_uri, words, not, to) in [
+        (SPA, APPLICATION_REDIRECT_URI, claimed, vouched, "<code>127.0.0.1:"),
+        (SPA, own, claimed, vouched, "<code>com.example.app:</code>"),
+        (SPA, "https://app.example/callback", vouched, claimed, "<code>app.example</code>"),
+        (WEB, APPLICATION_REDIRECT_URI, vouched, claimed, "<code>127.0.0.1:"),
+    ] {
+        let page = browser.get(&application.authorize(&[("redirect_uri", redirect_uri)])).await.ok();
+        let text = page.text();
+        assert!(text.contains(words) && !text.contains(not) && text.contains(to), "{redirect_uri}: {text}");
+    }
+    for (application, words, not) in [(SPA, claimed, vouched), (WEB, vouched, claimed)] {
+        let started = kit.post_form(application, "/device_authorization", &[("scope", "openid")]).await.ok();
+        let page = browser.type_code(&started.member("user_code")).await.ok();
+        assert!(page.text().contains(words) && !page.text().contains(not), "{}", page.text());
+    }
+}
+
 // Holds: openid-connect-core-16.18-token-lifetimes
 #[tokio::test]
 async fn what_was_agreed_to_is_shown_and_taken_back() {

@@ -17,7 +17,7 @@ use super::request::{Expected, Request};
 use super::under_way::{self, UnderWay, is_since};
 use super::{Answered, sent};
 use crate::tokens::About;
-use crate::web::page::Consent;
+use crate::web::page::{Consent, Vouched};
 use crate::web::visit::Browser;
 use crate::web::{Page, Stop, html, scope_lines, see_other};
 
@@ -169,9 +169,12 @@ fn question(
     directory: &Directory,
 ) -> Response {
     let Page { app, caller, visit, .. } = page;
-    let host = url::Url::parse(request.destination().redirect_uri).ok().and_then(|url| {
-        let host = url.host_str()?.to_owned();
-        Some(url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
+    let returns_to = url::Url::parse(request.destination().redirect_uri).ok().map(|url| {
+        // Behind a private-use scheme is a program, and what looks like a host there is none.
+        match url.host_str().filter(|_| matches!(url.scheme(), "https" | "http")) {
+            None => format!("{}:", url.scheme()),
+            Some(host) => url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+        }
     });
     let application = registration.application.as_deref();
     let asked = Asked {
@@ -185,14 +188,18 @@ fn question(
         action: "/authorize/decision".to_owned(),
         request: app.tokens.ask(About::Authorization, &asked),
         client_name: registration.name.clone(),
-        is_registered: application.is_some(),
+        vouched: match application {
+            None => Vouched::ByNobody,
+            Some(application) if is_the_application(application, &asked.request) => Vouched::ByAdministrator,
+            Some(_) => Vouched::NameAlone,
+        },
         user_code: None,
         scopes: scope_lines(&asked.request.scopes, directory),
         audiences: application.map(|it| audiences(it, &asked.request)).unwrap_or_default(),
         address: None,
         user_agent: None,
         asked: None,
-        returns_to: host,
+        returns_to,
         person: browser.principal.shown_name().to_owned(),
     };
     html(app, StatusCode::OK, &template, Some(asked.request.destination().redirect_uri))
