@@ -23,7 +23,7 @@ pub struct Session {
     pub scopes: Scopes,
     /// When it began.
     pub created_at: Timestamp,
-    /// When the person proved who they are.
+    /// When the person signed in here; [`Session::auth_time`] says when they proved who they are.
     pub authenticated_at: Timestamp,
     /// When it ends by itself.
     pub expires_at: Timestamp,
@@ -52,6 +52,16 @@ pub struct Terms {
     pub acr: Option<String>,
     /// Whose assertion it began with (RFC 7523); it goes on as long as the application takes that issuer's word.
     pub issuer: Option<IssuerName>,
+    /// When the person proved who they are, where it is known: `auth_time` of OpenID Connect Core 1.0 section 2. Through an
+    /// identity source it may be long before they came here ([`Session::authenticated_at`]).
+    pub proved_at: Option<Timestamp>,
+}
+
+/// `auth_time` of what was authenticated at this time on these terms. What has no terms was approved by whoever was here.
+#[must_use]
+pub fn auth_time(terms: Option<&Terms>, authenticated_at: Timestamp) -> Option<Timestamp> {
+    let Some(terms) = terms else { return Some(authenticated_at) };
+    terms.proved_at.map(|at| at.min(authenticated_at))
 }
 
 /// Who holds a session.
@@ -124,5 +134,11 @@ impl Session {
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.state == SessionState::Live && now < self.expires_at
+    }
+
+    /// When the person proved who they are, if it is known.
+    #[must_use]
+    pub fn auth_time(&self) -> Option<Timestamp> {
+        auth_time(self.terms.as_deref(), self.authenticated_at)
     }
 }

@@ -5,6 +5,7 @@ use data_encoding::BASE64URL_NOPAD;
 use doorward_core::ids::{IssuerName, SessionId};
 use doorward_core::secret::KeyThumbprint;
 use doorward_core::session::Terms;
+use doorward_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::columns::BadColumn;
@@ -28,6 +29,9 @@ struct Column {
     /// The name in the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     iss: Option<String>,
+    /// In milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<i64>,
 }
 
 /// Terms as the column; [`read`] reads them back.
@@ -39,6 +43,7 @@ pub(crate) fn column(terms: &Terms) -> String {
         amr: terms.amr.clone(),
         acr: terms.acr.clone(),
         iss: terms.issuer.as_ref().map(|issuer| issuer.as_str().to_owned()),
+        at: terms.proved_at.map(Timestamp::millis),
     };
     // Texts and lists of texts are JSON whatever they say.
     serde_json::to_string(&column).expect("terms are JSON")
@@ -68,6 +73,7 @@ pub(crate) fn read(text: &str) -> Result<Terms, BadColumn> {
             Some(name) => Some(IssuerName::parse(name).map_err(|error| bad(&format!("iss: {error}")))?),
             None => None,
         },
+        proved_at: column.at.map(Timestamp::from_millis),
     })
 }
 
@@ -83,7 +89,7 @@ mod tests {
 
     #[test]
     fn terms_are_stored_under_names_that_never_change() {
-        let text = r#"{"aud":["https://api.example.com/"],"jkt":"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk","sid":"42f3a9364c476be30000000000000063","amr":["pwd","otp"],"acr":"urn:example:gold","iss":"corp"}"#;
+        let text = r#"{"aud":["https://api.example.com/"],"jkt":"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk","sid":"42f3a9364c476be30000000000000063","amr":["pwd","otp"],"acr":"urn:example:gold","iss":"corp","at":1767225600250}"#;
         assert_eq!(column(&terms()), text);
         assert_eq!(read(text).unwrap(), terms());
         assert_eq!(column(&Terms::default()), "{}");

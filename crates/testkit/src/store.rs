@@ -21,7 +21,8 @@ use doorward_core::verdict::Change;
 pub struct WatchedStore {
     inner: Arc<dyn Store>,
     reads_fail: AtomicBool,
-    writes_fail: AtomicBool,
+    /// How many more writes succeed.
+    writes_left: AtomicUsize,
     interleaves: AtomicBool,
     hangs: AtomicBool,
     panics: AtomicBool,
@@ -33,7 +34,7 @@ impl WatchedStore {
         Self {
             inner,
             reads_fail: AtomicBool::new(false),
-            writes_fail: AtomicBool::new(false),
+            writes_left: AtomicUsize::new(usize::MAX),
             interleaves: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
             panics: AtomicBool::new(false),
@@ -49,7 +50,12 @@ impl WatchedStore {
     /// Makes reads, writes, or both fail from now on.
     pub fn fail(&self, reads: bool, writes: bool) {
         self.reads_fail.store(reads, Ordering::Relaxed);
-        self.writes_fail.store(writes, Ordering::Relaxed);
+        self.writes_left.store(if writes { 0 } else { usize::MAX }, Ordering::Relaxed);
+    }
+
+    /// Makes writes fail after `more` of them.
+    pub fn fail_writes_after(&self, more: usize) {
+        self.writes_left.store(more, Ordering::Relaxed);
     }
 
     /// Lets everybody else run after each read, so that requests which run in parallel decide on what they read
@@ -90,7 +96,8 @@ impl WatchedStore {
     }
 
     fn write(&self) -> Result<&dyn Store, Outage> {
-        if self.writes_fail.load(Ordering::Relaxed) {
+        let one_less = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
+        if self.writes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err() {
             return Err(Outage("a test wants writes to fail".to_owned()));
         }
         Ok(&*self.inner)

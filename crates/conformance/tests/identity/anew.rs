@@ -74,6 +74,67 @@ async fn ledger_26_what_comes_back_belongs_to_the_browser_that_went() {
     assert_eq!(world.comes_back(&mut browser, &there, &auth_time).await.status, 303);
 }
 
+/// The claims of the ID token that `web` gets.
+async fn id_token(world: &World, answer: &Answer) -> serde_json::Value {
+    let code = answer.location_parameter("code").unwrap_or_else(|| panic!("no code: {}", answer.location()));
+    let tokens = world.kit.redeem_application(WEB, &code, &[]).await.ok();
+    let id_token = tokens.member("id_token");
+    let claims = id_token.split('.').nth(1).expect("three parts");
+    let claims = data_encoding::BASE64URL_NOPAD.decode(claims.as_bytes()).expect("base64url");
+    serde_json::from_slice(&claims).expect("JSON")
+}
+
+#[tokio::test]
+async fn ledger_22_what_somebody_proved_long_ago_is_not_new_because_they_came_here() {
+    let world = world().await;
+    let mut browser = world.kit.browser();
+    world.sign_in(&mut browser, "/start").await;
+    let openid = [("scope", "openid")];
+    let page = browser.get(&WEB.authorize(&openid)).await.ok();
+    let claims = id_token(&world, &browser.decide(&page, Choice::Approve).await).await;
+    assert_eq!(claims.get("auth_time"), None, "the source does not say");
+    let proved_at = world.kit.now().seconds();
+    world.kit.advance(1000);
+    for (parameter, said) in [
+        (("prompt", "login"), json!({"auth_time": proved_at})),
+        (("prompt", "login"), json!({})),
+        (("max_age", "500"), json!({"auth_time": proved_at})),
+        (("max_age", "500"), json!({})),
+    ] {
+        // On the way to a sign-in that must be new, by another one, which need not be.
+        let mut browser = world.kit.browser();
+        world.sign_in(&mut browser, "/start").await;
+        let wanted = WEB.authorize(&[openid[0], parameter]);
+        let away = browser.get(&wanted).await;
+        let next = away.location_parameter("next").expect("a way back");
+        world.kit.advance(1);
+        browser.cookies_mut().retain(|name, _| !name.contains("session"));
+        let there = world.go(&mut browser, "/start").await;
+        assert_eq!(world.comes_back(&mut browser, &there, &said).await.status, 303);
+        let back = browser.get(&next).await;
+        assert!(back.location().starts_with("/sign-in"), "{parameter:?} {said}: {}", back.location());
+        let again = browser.get(&wanted).await;
+        assert!(again.location().starts_with("/sign-in"), "{parameter:?} {said}: {}", again.location());
+    }
+    // The application is told when it was, and it counts for what asks for no more.
+    let mut browser = world.kit.browser();
+    let there = world.go(&mut browser, "/start").await;
+    let said = json!({"auth_time": proved_at});
+    assert_eq!(world.comes_back(&mut browser, &there, &said).await.status, 303);
+    let claims =
+        id_token(&world, &browser.get(&WEB.authorize(&[openid[0], ("max_age", "5000")])).await).await;
+    assert_eq!(claims["auth_time"], said["auth_time"]);
+    // A source whose clock is a little late has still done what it was asked, and none is ahead of now.
+    for apart in [-30, 30] {
+        let away = browser.get(&WEB.authorize(&[openid[0], ("prompt", "login")])).await;
+        let there = sent(&press(&mut browser, &away).await);
+        let said = json!({"auth_time": world.kit.now().seconds() + apart});
+        let back = world.comes_back(&mut browser, &there, &said).await;
+        let claims = id_token(&world, &browser.get(back.location()).await).await;
+        assert_eq!(claims["auth_time"], world.kit.now().seconds());
+    }
+}
+
 #[tokio::test]
 async fn how_somebody_signed_in_is_what_the_source_says() {
     let world = world().await;
@@ -83,11 +144,6 @@ async fn how_somebody_signed_in_is_what_the_source_says() {
     let said = json!({"amr": ["pwd", "otp"], "acr": "urn:example:loa2"});
     let back = world.comes_back(&mut browser, &there, &said).await;
     let page = browser.get(back.location()).await.ok();
-    let code = browser.decide(&page, Choice::Approve).await.location_parameter("code").expect("a code");
-    let tokens = world.kit.redeem_application(WEB, &code, &[]).await.ok();
-    let id_token = tokens.member("id_token");
-    let claims = id_token.split('.').nth(1).expect("three parts");
-    let claims = data_encoding::BASE64URL_NOPAD.decode(claims.as_bytes()).expect("base64url");
-    let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
+    let claims = id_token(&world, &browser.decide(&page, Choice::Approve).await).await;
     assert_eq!((&claims["amr"], &claims["acr"]), (&said["amr"], &said["acr"]));
 }

@@ -474,3 +474,15 @@ async fn a_code_of_a_key_is_of_no_use_without_it() {
     let refused = kit.redeem_application(WEB, &code, &[]).await;
     assert_eq!((refused.status.as_u16(), refused.member("error")), (400, "invalid_grant".into()));
 }
+
+#[tokio::test]
+async fn whoever_only_looks_gets_no_code() {
+    let kit = kit().await;
+    let mut browser = agreed(&kit).await;
+    let posted = browser.post("/authorize", &WEB.parameters(&[])).await;
+    for target in [WEB.authorize(&[]), posted.location().to_owned()] {
+        let looked = browser.send(Method::HEAD, &target, &[], axum::body::Body::empty()).await;
+        assert_eq!((looked.status.as_u16(), looked.location()), (405, ""), "{target}");
+        code(&browser.get(&target).await);
+    }
+}

@@ -1,7 +1,9 @@
 //! What people agreed to: remembered, asked again, shown, withdrawn.
 
 use doorward_core::ids::PersonId;
-use doorward_testkit::{API, Answer, Browser, Choice, Form, Kit, OTHER_API, SPA, WEB, on_every_store};
+use doorward_testkit::{
+    API, APPLICATION_REDIRECT_URI, Answer, Browser, Choice, Form, Kit, OTHER_API, SPA, WEB, on_every_store,
+};
 
 use crate::authorize::{agreed, asks, code, edit_web, kit};
 use crate::token::applications;
@@ -90,6 +92,60 @@ async fn a_public_client_on_loopback_is_asked_for_each_time() {
     // What was agreed to counts where the answer can reach nobody else.
     let answer = browser.get(&SPA.authorize(&[("redirect_uri", "https://app.example/callback")])).await;
     assert!(answer.location().starts_with("https://app.example/callback?code="), "{}", answer.location());
+}
+
+/// That nobody is asked about an application does not mean whoever claims to be it.
+#[tokio::test]
+async fn ledger_09_what_any_program_can_claim_to_be_is_asked_about_whatever_is_registered() {
+    let kit = kit().await;
+    let local = "https://localhost:8443/callback";
+    kit.edit_directory(|file| {
+        let spa = file.applications.iter_mut().find(|it| it.client_id.as_str() == "spa").unwrap();
+        spa.consent = false;
+        spa.redirect_uris.push(local.into());
+    })
+    .await;
+    let mut browser = kit.browser().signed_in("ada").await;
+    for redirect_uri in [APPLICATION_REDIRECT_URI, local] {
+        let request = SPA.authorize(&[("redirect_uri", redirect_uri)]);
+        assert!(asks(&browser.get(&request).await), "{redirect_uri}");
+        let silent = browser.get(&SPA.authorize(&[("redirect_uri", redirect_uri), ("prompt", "none")])).await;
+        assert_eq!(silent.location_parameter("error").as_deref(), Some("consent_required"), "{redirect_uri}");
+        assert!(
+            browser.decide_authorize(&request, Choice::Approve).await.location_parameter("code").is_some()
+        );
+        assert!(asks(&browser.get(&request).await), "{redirect_uri}");
+    }
+    let answer = browser.get(&SPA.authorize(&[("redirect_uri", "https://app.example/callback")])).await;
+    assert!(answer.location_parameter("code").is_some(), "{}", answer.location());
+}
+
+#[tokio::test]
+async fn nobody_is_said_to_vouch_for_what_any_program_can_claim_to_be() {
+    let kit = kit().await;
+    let own = "com.example.app:/callback";
+    kit.edit_directory(|file| {
+        let spa = file.applications.iter_mut().find(|it| it.client_id.as_str() == "spa").unwrap();
+        spa.redirect_uris.push(own.into());
+    })
+    .await;
+    let (vouched, claimed) = ("registered it", "any program can claim to be it");
+    let mut browser = kit.browser().signed_in("ada").await;
+    for (application, redirect_uri, words, not, to) in [
+        (SPA, APPLICATION_REDIRECT_URI, claimed, vouched, "<code>127.0.0.1:"),
+        (SPA, own, claimed, vouched, "<code>com.example.app:</code>"),
+        (SPA, "https://app.example/callback", vouched, claimed, "<code>app.example</code>"),
+        (WEB, APPLICATION_REDIRECT_URI, vouched, claimed, "<code>127.0.0.1:"),
+    ] {
+        let page = browser.get(&application.authorize(&[("redirect_uri", redirect_uri)])).await.ok();
+        let text = page.text();
+        assert!(text.contains(words) && !text.contains(not) && text.contains(to), "{redirect_uri}: {text}");
+    }
+    for (application, words, not) in [(SPA, claimed, vouched), (WEB, vouched, claimed)] {
+        let started = kit.post_form(application, "/device_authorization", &[("scope", "openid")]).await.ok();
+        let page = browser.type_code(&started.member("user_code")).await.ok();
+        assert!(page.text().contains(words) && !page.text().contains(not), "{}", page.text());
+    }
 }
 
 // Holds: openid-connect-core-16.18-token-lifetimes

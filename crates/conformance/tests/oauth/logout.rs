@@ -184,8 +184,8 @@ async fn ledger_19_nobody_is_sent_on_to_an_address_that_was_not_registered() {
         &[("client_id", "nobody")],
         // The token of another client, of nobody, or of another kind.
         &[("id_token_hint", hint), ("client_id", "other-web")],
-        &[("id_token_hint", &forged)],
-        &[("id_token_hint", access)],
+        &[("id_token_hint", &forged), ("post_logout_redirect_uri", AFTERWARDS)],
+        &[("id_token_hint", access), ("post_logout_redirect_uri", AFTERWARDS)],
         &[("client_id", "web"), ("client_id", "web")],
     ] {
         for mut browser in [world.kit.browser()] {
@@ -196,6 +196,29 @@ async fn ledger_19_nobody_is_sent_on_to_an_address_that_was_not_registered() {
         assert_eq!((answer.status.as_u16(), answer.location()), (400, ""), "{parameters:?}");
         assert!(is_signed_in(&mut browser).await);
     }
+}
+
+/// The key of an ID token may be gone long before somebody signs out.
+#[tokio::test]
+async fn a_token_that_cannot_be_verified_is_no_reason_to_stay_signed_in() {
+    let world = World::new().await;
+    let mut browser = world.kit.browser().signed_in("ada").await;
+    let tokens = world.let_in(&mut browser, WEB, "openid").await;
+    let hint = tokens["id_token"].as_str().unwrap();
+    let (head, signature) = hint.rsplit_once('.').unwrap();
+    let other = if signature.starts_with('A') { "B" } else { "A" };
+    let forged = format!("{head}.{other}{}", &signature[1..]);
+    for hint in [forged.as_str(), tokens["access_token"].as_str().unwrap(), "x"] {
+        question(&browser.get(&target(&[("id_token_hint", hint)])).await.ok());
+        assert!(is_signed_in(&mut browser).await);
+    }
+    let parameters =
+        [("id_token_hint", &*forged), ("client_id", "web"), ("post_logout_redirect_uri", AFTERWARDS)];
+    let form = question(&browser.get(&target(&parameters)).await.ok());
+    assert!(is_signed_in(&mut browser).await);
+    let left = browser.submit(&form.with("decision", "sign_out")).await;
+    assert_eq!((left.status.as_u16(), left.location()), (302, AFTERWARDS));
+    assert!(!is_signed_in(&mut browser).await && !world.is_in(WEB, &tokens).await);
 }
 
 // Holds: rp-initiated-logout-2-get-and-post
@@ -243,6 +266,28 @@ async fn whoever_signs_out_here_is_signed_out_there() {
     browser.sign_in_at(&away, "grace").await;
     assert!(!world.is_in(WEB, &before).await);
     assert_eq!(world.heard().await.len(), 3);
+}
+
+/// Whatever fails halfway, nobody is told that they are signed out whose applications are not.
+#[tokio::test]
+async fn whoever_could_not_be_signed_out_can_do_it_again() {
+    let world = World::new().await;
+    for more in 0..3 {
+        let mut browser = world.kit.browser().signed_in("ada").await;
+        let web = world.let_in(&mut browser, WEB, "openid").await;
+        let other = world.let_in(&mut browser, OTHER_WEB, "openid").await;
+        let page = browser.get("/start").await.ok();
+        let form = Form::find(page.text(), "/sign-out").unwrap();
+        let before = world.heard().await.len();
+        world.kit.store().fail_writes_after(more);
+        assert!(browser.submit(&form).await.status.is_server_error(), "{more}");
+        world.kit.store().fail(false, false);
+        assert!(is_signed_in(&mut browser).await, "{more}");
+        browser.submit(&form).await.ok();
+        assert!(!is_signed_in(&mut browser).await);
+        assert!(!world.is_in(WEB, &web).await && !world.is_in(OTHER_WEB, &other).await, "{more}");
+        assert_eq!(world.heard().await.len(), before + 2, "each once, {more}");
+    }
 }
 
 #[tokio::test]

@@ -108,6 +108,7 @@ impl Grant for Redeem<'_> {
                 terms: Some(Arc::new(Terms {
                     audiences: request.audiences.clone(),
                     issuer: Some(issuer.clone()),
+                    proved_at: Some(found.assertion.issued_at),
                     ..Terms::default()
                 })),
             };

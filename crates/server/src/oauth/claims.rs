@@ -8,7 +8,7 @@ use doorward_core::ids::SessionId;
 use doorward_core::refusal::Refusal;
 use doorward_core::scope::Scopes;
 use doorward_core::secret;
-use doorward_core::session::Terms;
+use doorward_core::session::{Terms, auth_time};
 use doorward_core::signing_key::SigningAlgorithm;
 use doorward_core::store::Outage;
 use doorward_core::time::Timestamp;
@@ -165,7 +165,7 @@ impl<'a> AccessToken<'a> {
             jti: draw_jti(app),
             client_id: authenticated.client_id.clone(),
             scope: issued.scopes.to_string(),
-            auth_time: Some(issued.authenticated_at.seconds()),
+            auth_time: auth_time(issued.terms.as_deref(), issued.authenticated_at).map(Timestamp::seconds),
             acr: terms.acr.clone(),
             amr: terms.amr.clone(),
             sid: Some(issued.session.to_string()),
@@ -188,8 +188,9 @@ impl<'a> AccessToken<'a> {
         let nothing = Terms::default();
         let (sub, session, auth_time, terms) = match &token.subject {
             Subject::Person { person, session, authenticated_at, terms } => {
+                let auth_time = auth_time(terms.as_deref(), *authenticated_at).map(Timestamp::seconds);
                 let terms = terms.as_deref().unwrap_or(&nothing);
-                (person.as_str(), Some(session.to_string()), Some(authenticated_at.seconds()), terms)
+                (person.as_str(), Some(session.to_string()), auth_time, terms)
             }
             Subject::Application(application) => (application.as_str(), None, None, &nothing),
         };
@@ -290,7 +291,8 @@ struct IdClaims<'a> {
     aud: &'a str,
     exp: i64,
     iat: i64,
-    auth_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -346,7 +348,7 @@ impl IdToken {
             aud: &authenticated.client_id,
             exp: issued.access_expires_at.seconds(),
             iat: caller.now.seconds(),
-            auth_time: issued.authenticated_at.seconds(),
+            auth_time: auth_time(issued.terms.as_deref(), issued.authenticated_at).map(Timestamp::seconds),
             nonce: beside.nonce,
             acr: terms.acr.as_deref(),
             amr: &terms.amr,

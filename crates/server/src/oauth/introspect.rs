@@ -10,6 +10,7 @@ use data_encoding::BASE64URL_NOPAD;
 use doorward_core::refusal::Refusal;
 use doorward_core::secret::RefreshToken;
 use doorward_core::store::Outage;
+use doorward_core::time::Timestamp;
 use doorward_wire::oauth::form::Form;
 use serde::Serialize;
 
@@ -121,7 +122,7 @@ async fn look(app: &App, caller: &Caller, asker: &Authenticated, token: &str) ->
             nbf: Some(session.rotated_at.seconds()),
             sub: Some(person.to_owned()),
             iss: Some(app.site.base().to_owned()),
-            auth_time: Some(session.authenticated_at.seconds()),
+            auth_time: session.auth_time().map(Timestamp::seconds),
             cnf: key.map(|key| Confirmation { jkt: BASE64URL_NOPAD.encode(key.as_bytes()) }),
             ..Told::default()
         });

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
+use doorward_core::application::ClientAuthentication;
 use doorward_core::device::{DeviceRequest, DeviceState};
 use doorward_core::grant::device_code::{Decide, Decided};
 use doorward_core::grant::settle;
@@ -10,7 +11,7 @@ use doorward_core::secret::{UserCode, UserCodeHash};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::page::{Consent, DeviceCode, OutcomeKind};
+use super::page::{Consent, DeviceCode, OutcomeKind, Vouched};
 use super::visit::{Browser, Visit};
 use super::{Notice, Page, Stop, html, moment, outcome, scope_lines, serve};
 use crate::app::{App, DeviceGrant};
@@ -112,7 +113,14 @@ fn consent(app: &App, visit: &Visit, browser: &Browser, request: &DeviceRequest,
         request: app.tokens.ask(About::Device, &asked),
         client_name: request.client_name.clone(),
         user_code: Some(code.reveal()),
-        is_registered: application.is_some(),
+        // A code can be had in the name of any public client.
+        vouched: match application {
+            None => Vouched::ByNobody,
+            Some(application) if application.authentication == ClientAuthentication::None => {
+                Vouched::NameAlone
+            }
+            Some(_) => Vouched::ByAdministrator,
+        },
         scopes: scope_lines(&request.scopes, directory),
         audiences: application.map(|application| application.audiences.clone()).unwrap_or_default(),
         address: Some(request.requester.address.to_string()),

@@ -1,5 +1,8 @@
 //! Ending what was signed in, and telling the applications (OpenID Connect Back-Channel Logout 1.0 section 2.7).
 
+use std::sync::Arc;
+
+use doorward_core::directory::Directory;
 use doorward_core::grant::{session_end, settle};
 use doorward_core::ids::{ClientId, PersonId, SessionId};
 use doorward_core::session::{EndReason, Session};
@@ -16,17 +19,20 @@ const OFFLINE_ACCESS: &str = "offline_access";
 
 /// Signs a browser out, and with it the applications that the person let in from there; those that may stay signed in
 /// keep their tokens, and are told too.
+///
+/// The browser's own session ends last: whoever is told that it failed is still signed in, and can do it again.
 pub(super) async fn sign_out(page: &Page, browser: &Browser) -> Result<(), Stop> {
     let session = &browser.session;
     let sid = sid_of(session);
-    end_one(page, session.id, &session.person).await?;
+    let mut telling = Telling::new(page).await?;
     let theirs = clients_sessions(page, browser).await?;
-    let from_here = theirs.into_iter().filter(|session| is_from(session, sid));
-    let (stay, go): (Vec<_>, Vec<_>) = from_here.partition(|session| session.scopes.contains(OFFLINE_ACCESS));
-    for session in &go {
-        end_one(page, session.id, &session.person).await?;
+    for of_client in theirs.iter().filter(|session| is_from(session, sid)) {
+        if !of_client.scopes.contains(OFFLINE_ACCESS) {
+            end_one(page, of_client.id, &of_client.person).await?;
+        }
+        telling.tell(of_client);
     }
-    tell(page, stay.iter().chain(&go)).await
+    end_one(page, session.id, &session.person).await.map(drop)
 }
 
 fn is_from(session: &Session, sid: SessionId) -> bool {
@@ -35,9 +41,12 @@ fn is_from(session: &Session, sid: SessionId) -> bool {
 
 /// Ends a session of the person's, if it is one, and tells its application.
 pub(super) async fn end(page: &Page, browser: &Browser, id: SessionId) -> Result<(), Stop> {
+    let mut telling = Telling::new(page).await?;
     let session = page.app.store.session(id).await?;
-    if end_one(page, id, &browser.session.person).await? {
-        tell(page, session.iter()).await?;
+    if end_one(page, id, &browser.session.person).await?
+        && let Some(session) = &session
+    {
+        telling.tell(session);
     }
     Ok(())
 }
@@ -45,12 +54,12 @@ pub(super) async fn end(page: &Page, browser: &Browser, id: SessionId) -> Result
 /// Ends all that an application was given by the person.
 pub(super) async fn end_all_of(page: &Page, browser: &Browser, client: ClientId) -> Result<(), Stop> {
     let theirs = clients_sessions(page, browser).await?;
-    let theirs: Vec<_> =
-        theirs.into_iter().filter(|session| session.holder.client() == Some(client)).collect();
-    for session in &theirs {
+    let mut telling = Telling::new(page).await?;
+    for session in theirs.iter().filter(|session| session.holder.client() == Some(client)) {
         end_one(page, session.id, &session.person).await?;
+        telling.tell(session);
     }
-    tell(page, theirs.iter()).await
+    Ok(())
 }
 
 /// Ends the session that a browser had before `person` signed in there. Nobody can come back to it. If that was somebody else,
@@ -77,20 +86,27 @@ async fn end_one(page: &Page, session: SessionId, person: &PersonId) -> Result<b
     Ok(settled.reply)
 }
 
-/// Tells the applications whose sessions these are, each once for a browser.
-async fn tell(page: &Page, sessions: impl Iterator<Item = &Session>) -> Result<(), Stop> {
-    let directory = page.app.store.directory().await?;
-    let signed_out = sessions.filter_map(|session| {
-        let application = directory.application_of(session.holder.client()?)?;
-        let sid = session.terms.as_ref()?.browser?;
-        Some(SignedOut { application: application.clone(), person: session.person.clone(), sid })
-    });
-    let mut told: Vec<SignedOut> = Vec::new();
-    for signed_out in signed_out {
-        if !told.contains(&signed_out) {
-            backchannel::tell(&page.app, signed_out.clone());
-            told.push(signed_out);
+/// Tells applications, each once for a browser. What it must know is read before anything ends.
+struct Telling<'a> {
+    page: &'a Page,
+    directory: Arc<Directory>,
+    told: Vec<SignedOut>,
+}
+
+impl<'a> Telling<'a> {
+    async fn new(page: &'a Page) -> Result<Self, Stop> {
+        Ok(Self { page, directory: page.app.store.directory().await?, told: Vec::new() })
+    }
+
+    /// Tells the application whose session this is, if it is one's.
+    fn tell(&mut self, session: &Session) {
+        let application = session.holder.client().and_then(|client| self.directory.application_of(client));
+        let sid = session.terms.as_ref().and_then(|terms| terms.browser);
+        let (Some(application), Some(sid)) = (application, sid) else { return };
+        let signed_out = SignedOut { application: application.clone(), person: session.person.clone(), sid };
+        if !self.told.contains(&signed_out) {
+            backchannel::tell(&self.page.app, signed_out.clone());
+            self.told.push(signed_out);
         }
     }
-    Ok(())
 }

@@ -99,12 +99,8 @@ async fn read(page: &Page, text: &[u8]) -> Result<Leaving, Stop> {
     })?;
     let hint = match form.get("id_token_hint") {
         None => None,
-        Some(token) => {
-            let hint = Hint::read(app, token).await?;
-            Some(hint.ok_or_else(|| {
-                unusable("The application that sent you here sent an ID token that is not of this server.")
-            })?)
-        }
+        // One that cannot be verified says nothing: its key may be gone, and whoever wants to leave is asked instead.
+        Some(token) => Hint::read(app, token).await?,
     };
     let named = form.get("client_id");
     if let (Some(client_id), Some(hint)) = (named, &hint)

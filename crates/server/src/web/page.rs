@@ -109,8 +109,8 @@ pub(crate) struct Consent {
     pub(crate) request: String,
     /// What the tool calls itself. Anybody can register any name, and the page says so.
     pub(crate) client_name: Arc<str>,
-    /// Whether it is an application that an administrator registered. The page then says that it knows the name.
-    pub(crate) is_registered: bool,
+    /// Who vouches for that name.
+    pub(crate) vouched: Vouched,
     /// The code to compare with the tool's; device requests only.
     pub(crate) user_code: Option<String>,
     /// What the tool asks for.
@@ -123,10 +123,21 @@ pub(crate) struct Consent {
     pub(crate) user_agent: Option<String>,
     /// When the request was started.
     pub(crate) asked: Option<Moment>,
-    /// The host that the browser goes to afterwards; `/authorize` only.
+    /// The host that the browser goes to afterwards, or the scheme where there is none; `/authorize` only.
     pub(crate) returns_to: Option<String>,
     /// Who would be lending the access.
     pub(crate) person: String,
+}
+
+/// What is known of whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vouched {
+    /// It is the application that an administrator registered.
+    ByAdministrator,
+    /// An administrator registered one of this name, and any program can claim to be it.
+    NameAlone,
+    /// Nothing: it registered itself.
+    ByNobody,
 }
 
 impl Consent {
@@ -509,7 +520,7 @@ mod tests {
             action: text("/device/decision"),
             request: text(HOSTILE),
             client_name: HOSTILE.into(),
-            is_registered: !known,
+            vouched: if known { Vouched::ByNobody } else { Vouched::ByAdministrator },
             user_code: known.then(|| text("GPNW-SHFH")),
             scopes: if known { vec![scope] } else { Vec::new() },
             audiences: if known { Vec::new() } else { vec![text(HOSTILE)] },

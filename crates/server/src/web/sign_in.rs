@@ -116,7 +116,7 @@ pub(super) fn browser_session(
 
 async fn begin(page: &Page, person: &PersonId) -> Result<SessionId, Stop> {
     let Page { app, caller, visit, .. } = page;
-    let proof = Terms { amr: vec!["pwd".to_owned()], ..Terms::default() };
+    let proof = Terms { amr: vec!["pwd".to_owned()], proved_at: Some(caller.now), ..Terms::default() };
     let session = browser_session(app, caller, person, proof, visit.browser());
     let id = session.id;
     match app.store.commit(vec![Change::StartSession(session)]).await {

@@ -158,7 +158,9 @@ async fn let_in(page: &Page, source: &Source, somebody: SignedIn, under_way: &Un
         refresh_token,
         asking_until: None,
     };
-    let terms = Terms { amr: proof.methods, acr: proof.class, ..Terms::default() };
+    // What the source vouched for when it had to counts, though its clock may differ. Where it says nothing, nothing is known.
+    let proved_at = proof.at.max(under_way.since).map(|at| at.min(caller.now));
+    let terms = Terms { amr: proof.methods, acr: proof.class, proved_at, ..Terms::default() };
     let session = browser_session(app, caller, &person.id, terms, page.visit.browser());
     let session = Session { id: under_way.session, ..session };
     let sign_in = SignIn { person, sources: app.identity.trust(), session };

@@ -108,6 +108,7 @@ pub fn terms() -> Terms {
         amr: vec!["pwd".into(), "otp".into()],
         acr: Some("urn:example:gold".into()),
         issuer: Some(IssuerName::parse("corp").expect("a name")),
+        proved_at: Some(Timestamp::from_millis(1_767_225_600_250)),
     }
 }
 

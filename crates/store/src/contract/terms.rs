@@ -36,6 +36,7 @@ async fn terms_come_back_whole(store: &Arc<dyn Store>) {
         Some(Terms { amr: Vec::new(), ..terms() }),
         Some(Terms { acr: None, ..terms() }),
         Some(Terms { issuer: None, ..terms() }),
+        Some(Terms { proved_at: None, ..terms() }),
     ];
     for (n, terms) in (0..).zip(all) {
         let expected = Session { terms: terms.map(Arc::new), ..session(n) };

@@ -103,7 +103,11 @@ fn an_assertion_begins_a_session_and_is_used_with_it() {
         generation: 0,
         rotated_at: later(10),
         state: SessionState::Live,
-        terms: Some(Arc::new(Terms { issuer: Some(corp()), ..Terms::default() })),
+        terms: Some(Arc::new(Terms {
+            issuer: Some(corp()),
+            proved_at: Some(ann().issued_at),
+            ..Terms::default()
+        })),
     };
     assert_eq!(rows.sessions[&SESSION], started);
     assert!(rows.used.contains(&ONCE));

@@ -14,10 +14,10 @@ use doorward_wire::oauth::authorization::AuthorizationFault;
 
 use super::deciding::{Approver, Asked, DECISION_LIFETIME, approve, not_admitted};
 use super::request::{Expected, Request};
-use super::under_way::{self, UnderWay};
+use super::under_way::{self, UnderWay, is_since};
 use super::{Answered, sent};
 use crate::tokens::About;
-use crate::web::page::Consent;
+use crate::web::page::{Consent, Vouched};
 use crate::web::visit::Browser;
 use crate::web::{Page, Stop, html, scope_lines, see_other};
 
@@ -41,7 +41,7 @@ pub(super) async fn ask(page: &Page, registration: &Registration, request: Reque
     // Neither who is signed in now will do, nor the same session later.
     let refused = browser.filter(|browser| {
         request.wants_login()
-            || since.is_some_and(|since| browser.session.authenticated_at < since)
+            || since.is_some_and(|since| !is_since(&browser.session, since))
             || !is_expected(&request, browser)
     });
     let (needs_sign_in, not) = match (browser, refused) {
@@ -113,10 +113,14 @@ async fn must_agree(
     browser: &Browser,
     now: Timestamp,
 ) -> Result<bool, Outage> {
+    // Whatever else is so: that people need not agree to an application does not mean whoever claims to be it.
+    if !is_the_application(application, request) {
+        return Ok(true);
+    }
     if !application.consent {
         return Ok(false);
     }
-    if request.prompt.consent || !is_the_application(application, request) {
+    if request.prompt.consent {
         return Ok(true);
     }
     let kept = Kept::load(&*page.app.store, browser.principal.id()).await?;
@@ -130,7 +134,23 @@ async fn must_agree(
 /// (RFC 8252 section 8.6).
 fn is_the_application(application: &Application, request: &Request) -> bool {
     application.authentication != ClientAuthentication::None
-        || request.destination().redirect_uri.starts_with("https://")
+        || url::Url::parse(request.destination().redirect_uri).is_ok_and(|url| is_elsewhere(&url))
+}
+
+/// Whether it is an `https` address of another machine. A certificate for this one can be had, and trusted, by anybody on it.
+fn is_elsewhere(url: &url::Url) -> bool {
+    url.scheme() == "https"
+        && match url.host() {
+            Some(url::Host::Domain(name)) => {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                name != "localhost" && !name.ends_with(".localhost")
+            }
+            Some(url::Host::Ipv4(address)) => !address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => {
+                !address.is_loopback() && !address.to_ipv4_mapped().is_some_and(|it| it.is_loopback())
+            }
+            None => false,
+        }
 }
 
 /// What the access is for: all that the application may have, unless it asks for less.
@@ -151,9 +171,12 @@ fn question(
     directory: &Directory,
 ) -> Response {
     let Page { app, caller, visit, .. } = page;
-    let host = url::Url::parse(request.destination().redirect_uri).ok().and_then(|url| {
-        let host = url.host_str()?.to_owned();
-        Some(url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
+    let returns_to = url::Url::parse(request.destination().redirect_uri).ok().map(|url| {
+        // Behind a private-use scheme is a program, and what looks like a host there is none.
+        match url.host_str().filter(|_| matches!(url.scheme(), "https" | "http")) {
+            None => format!("{}:", url.scheme()),
+            Some(host) => url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+        }
     });
     let application = registration.application.as_deref();
     let asked = Asked {
@@ -167,15 +190,44 @@ fn question(
         action: "/authorize/decision".to_owned(),
         request: app.tokens.ask(About::Authorization, &asked),
         client_name: registration.name.clone(),
-        is_registered: application.is_some(),
+        vouched: match application {
+            None => Vouched::ByNobody,
+            Some(application) if is_the_application(application, &asked.request) => Vouched::ByAdministrator,
+            Some(_) => Vouched::NameAlone,
+        },
         user_code: None,
         scopes: scope_lines(&asked.request.scopes, directory),
         audiences: application.map(|it| audiences(it, &asked.request)).unwrap_or_default(),
         address: None,
         user_agent: None,
         asked: None,
-        returns_to: host,
+        returns_to,
         person: browser.principal.shown_name().to_owned(),
     };
     html(app, StatusCode::OK, &template, Some(asked.request.destination().redirect_uri))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_machine_is_elsewhere() {
+        for (uri, elsewhere) in [
+            ("https://app.example/callback", true),
+            ("https://192.0.2.1/callback", true),
+            ("https://localhost.example/callback", true),
+            ("https://localhost/callback", false),
+            ("https://LOCALHOST.:8443/callback", false),
+            ("https://app.localhost/callback", false),
+            ("https://127.0.0.1/callback", false),
+            ("https://127.1.2.3:8443/callback", false),
+            ("https://[::1]/callback", false),
+            ("https://[::ffff:127.0.0.1]/callback", false),
+            ("http://127.0.0.1/callback", false),
+            ("com.example.app:/callback", false),
+        ] {
+            assert_eq!(is_elsewhere(&url::Url::parse(uri).unwrap()), elsewhere, "{uri}");
+        }
+    }
 }

@@ -122,6 +122,7 @@ pub(super) async fn approve(
             amr: proof.map(|proof| proof.amr.clone()).unwrap_or_default(),
             acr: proof.and_then(|proof| proof.acr.clone()),
             issuer: None,
+            proved_at: browser.map_or(Some(authenticated_at), Session::auth_time),
         }));
     }
     let code = app.tokens.authorization_code(&Code {

@@ -37,6 +37,10 @@ use under_way::UnderWay;
 pub(crate) async fn show(received: Received) -> Response {
     serve(received, async |page, body| {
         let Page { app, caller, parts, .. } = page;
+        // What only looks whether there is a page gets no code.
+        if parts.method == Method::HEAD {
+            return Err(Stop::Unservable(Unservable::MethodNotAllowed));
+        }
         if app.limits.call(Call::Anonymous(caller.address)).is_err() {
             let notice = Notice::failed(
                 "Too many requests",
@@ -68,6 +72,9 @@ pub(crate) async fn show(received: Received) -> Response {
 pub(crate) async fn resume(received: Received) -> Response {
     serve(received, async |page, _| {
         let Page { app, caller, parts, .. } = page;
+        if parts.method == Method::HEAD {
+            return Err(Stop::Unservable(Unservable::MethodNotAllowed));
+        }
         let here = parts.uri.path_and_query().map_or("", |here| here.as_str());
         let under_way = UnderWay::of(app, here).filter(|it| caller.now < it.expires_at);
         let Some(under_way) = under_way else { return Err(unusable(TOO_OLD)) };

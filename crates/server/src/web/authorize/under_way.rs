@@ -29,7 +29,7 @@ pub(crate) struct UnderWay {
     /// Whether it is known who is signed in in this browser. Not with a form that an application posted: browsers send no
     /// cookie along with that.
     pub(super) seen: bool,
-    /// When the person must have signed in at the earliest.
+    /// When the person must have proved who they are at the earliest.
     pub(crate) since: Option<Timestamp>,
     /// The session that will not do.
     pub(super) not: Option<SessionId>,
@@ -51,8 +51,14 @@ impl UnderWay {
 
     /// Whether whoever signed in with this session is signed in well enough.
     pub(super) fn is_met_by(&self, session: &Session) -> bool {
-        self.not != Some(session.id) && self.since.is_none_or(|since| session.authenticated_at >= since)
+        self.not != Some(session.id) && self.since.is_none_or(|since| is_since(session, since))
     }
+}
+
+/// Whether the person is known to have proved who they are at `since` or later. A source may let somebody through on what
+/// they proved there long ago, and need not say when that was.
+pub(super) fn is_since(session: &Session, since: Timestamp) -> bool {
+    session.auth_time().is_some_and(|at| at >= since)
 }
 
 /// Whether whoever visits need not sign in to go to `next`, an address of ours.

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use doorward_core::ids::{GroupName, PersonId};
+use doorward_core::time::Timestamp;
 use serde_json::Value;
 use tracing::debug;
 
 use super::settings::Settings;
-use crate::provider::claims::{Claims, email_verified};
+use crate::provider::claims::{self, Claims, email_verified};
 use crate::provider::error::{OidcError, Step, quoted};
 
 /// The most groups of one person.
@@ -39,6 +40,8 @@ pub struct Proof {
     pub methods: Vec<String>,
     /// `acr` (OpenID Connect Core section 2): the class.
     pub class: Option<String>,
+    /// `auth_time`: when.
+    pub at: Option<Timestamp>,
 }
 
 impl Proof {
@@ -54,6 +57,7 @@ impl Proof {
         Self {
             methods: several.into_iter().flatten().filter_map(named).take(MOST_METHODS).collect(),
             class: claims.get("acr").and_then(named),
+            at: claims::time(claims, "auth_time").ok().flatten(),
         }
     }
 }
