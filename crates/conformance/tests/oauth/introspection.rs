@@ -32,7 +32,7 @@ async fn its_client_and_its_audience_are_told_and_nobody_else() {
             json!({
                 "active": true, "scope": "api.read openid", "client_id": "web", "username": "ada",
                 "token_type": "Bearer", "exp": now + 3600, "iat": now, "nbf": now, "sub": "ada",
-                "aud": [API, OTHER_API, kit.base()], "iss": kit.base(), "jti": told["jti"], "auth_time": now,
+                "aud": [API, OTHER_API, kit.base()], "iss": kit.base(), "jti": told["jti"],
             })
         );
         assert_eq!(told["jti"].as_str().map(str::len), Some(32));
@@ -185,7 +185,7 @@ async fn a_refresh_token_is_told_to_its_client_until_it_is_used_up() {
             told,
             json!({
                 "active": true, "scope": "api.read openid", "client_id": "web", "username": "ada",
-                "exp": told["exp"], "iat": now, "nbf": now, "sub": "ada", "iss": kit.base(), "auth_time": now,
+                "exp": told["exp"], "iat": now, "nbf": now, "sub": "ada", "iss": kit.base(),
             })
         );
         assert!(told["exp"].as_i64() > Some(now + 3600), "{told}");
