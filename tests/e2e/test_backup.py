@@ -237,7 +237,7 @@ def crowd(sites) -> tuple[Site, Path, Tokens]:
         ids = [(first + n, os.urandom(16)) for n in range(MANY)]
         database.executemany(
             "INSERT INTO session SELECT ?, ?, person, client, client_name, scopes, created_at, authenticated_at,"
-            " expires_at FROM session WHERE seq = 1",
+            " expires_at, terms FROM session WHERE seq = 1",
             ids,
         )
         (rotated_at,) = database.execute("SELECT rotated_at FROM head WHERE seq = 1").fetchone()

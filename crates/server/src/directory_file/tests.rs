@@ -416,6 +416,7 @@ fn application() -> impl Strategy<Value = Application> {
             ClientAuthentication::PrivateKeyJwt,
         ][usize::from(way)];
         let confidential = authentication != ClientAuthentication::None;
+        let asserts = asserts && confidential;
         let key = |kid: &str| PublicKey {
             kty: "OKP".to_owned(),
             kid: Some(kid.to_owned()),
