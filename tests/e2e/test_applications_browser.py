@@ -209,8 +209,11 @@ def tab_to(page: Page, name: str) -> None:
 def test_all_of_it_with_the_keyboard_alone(opened, application: Application, doorward: Doorward, login: Login):
     page = opened()
     page.goto(application.authorize())
+    # Browsers move the focus a moment after the page is there.
+    expect(page.get_by_label("User name")).to_be_focused()
     page.keyboard.type(login.user_name)
     page.keyboard.press("Tab")
+    expect(page.get_by_label("Password")).to_be_focused()
     page.keyboard.type(login.password)
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Approve")).to_be_visible()
